@@ -1,0 +1,392 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Foveated tokens of an image, and foveated values painted back into the image.
+
+A foveation pattern is a set of concentric square levels around the gaze. Level ``i`` samples the
+image at stride ``strides[i]`` and keeps only the ring that the finer levels inside it leave open, so
+resolution falls off with the distance from the gaze (Schmidt & Newcombe, "Segment This Thing",
+CVPR 2025). Pixels are ``(x, y)``: x to the right, y down, (0, 0) the top-left pixel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+# round(255 * ImageNet mean): what the network sees where the image ends.
+FILLER_RGB = (124, 116, 104)
+
+# Far beyond any image, small enough for int64 arithmetic on pixel coordinates.
+_FAR = 2**40
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of a pattern; lengths in cells of ``stride`` pixels, ``offset`` in pixels."""
+
+    stride: int
+    grid: int  # tokens per side of the whole level, hole included
+    cells: int  # cells per side = grid * token_size
+    offset: int  # of the level's corner from the corner of the receptive field
+    rows: np.ndarray  # grid row of each kept token
+    cols: np.ndarray  # grid column of each kept token
+    tokens: slice  # where these tokens are in the pattern's order
+
+    @property
+    def size(self) -> int:
+        """Side of the level in pixels."""
+        return self.cells * self.stride
+
+
+@dataclass(frozen=True)
+class FoveationPattern:
+    """Token size in pixels, and per level (innermost first) a stride and a grid size.
+
+    Raises ``ValueError`` naming the level and its numbers when the levels do not nest.
+    """
+
+    token_size: int
+    strides: tuple[int, ...]
+    grid_sizes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'strides', tuple(int(s) for s in self.strides))
+        object.__setattr__(self, 'grid_sizes', tuple(int(g) for g in self.grid_sizes))
+        _check_pattern(self.token_size, self.strides, self.grid_sizes)
+
+    @classmethod
+    def standard(cls) -> FoveationPattern:
+        """Return the pattern of the published models: 172 tokens over 1280 x 1280 pixels."""
+        return cls(16, (1, 2, 4, 6, 8), (4, 4, 6, 8, 10))
+
+    @property
+    def receptive_field(self) -> int:
+        """Side in pixels of the square around the gaze that is looked at."""
+        return self.strides[-1] * self.grid_sizes[-1] * self.token_size
+
+    @property
+    def num_tokens(self) -> int:
+        """Number of tokens N."""
+        return self.levels[-1].tokens.stop
+
+    @cached_property
+    def levels(self) -> tuple[Level, ...]:
+        """The levels, innermost first."""
+        levels: list[Level] = []
+        for stride, grid in zip(self.strides, self.grid_sizes):
+            hole = levels[-1].size // (stride * self.token_size) if levels else 0
+            margin = (grid - hole) // 2
+            kept = np.ones((grid, grid), bool)
+            kept[margin : margin + hole, margin : margin + hole] = False
+            rows, cols = np.nonzero(kept)
+            first = levels[-1].tokens.stop if levels else 0
+            cells = grid * self.token_size
+            offset = (self.receptive_field - cells * stride) // 2
+            tokens = slice(first, first + len(rows))
+            levels.append(Level(stride, grid, cells, offset, rows, cols, tokens))
+        return tuple(levels)
+
+    def crop_origin(self, gaze: Sequence[float]) -> tuple[int, int]:
+        """Return the top-left pixel (x, y) of the receptive field, truncated toward zero.
+
+        Raises ``ValueError`` when the gaze is not two finite numbers.
+        """
+        x, y = _check_gaze(gaze)
+        half = self.receptive_field / 2
+        return tuple(int(max(-_FAR, min(_FAR, math.trunc(v - half)))) for v in (x, y))
+
+    def foveate(
+        self,
+        image: np.ndarray,
+        gazes: Sequence,
+        filler: Sequence[int] = FILLER_RGB,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Read the tokens around one gaze (x, y) or around each of K gazes (K, 2).
+
+        ``image`` is (H, W, C) or (H, W) uint8 and is neither copied nor padded; ``filler`` is the
+        colour beyond its border, in the image's channel order. Channels after ``len(filler)`` are
+        left out (alpha), a single channel is repeated.
+
+        Returns tokens (N, 3, T, T) uint8, each value the floored mean of its box of pixels, and
+        valid (N,) bool, False for tokens wholly outside the image; with K gazes a leading axis K.
+        Raises ``ValueError`` for another image type, an empty image or a gaze that is not finite.
+        """
+        image = _check_image(image, len(filler))
+        many = np.ndim(gazes) == 2
+        origins = [self.crop_origin(gaze) for gaze in (gazes if many else [gazes])]
+        tokens = np.empty((len(origins), self.num_tokens, len(filler), *[self.token_size] * 2), np.uint8)
+        valid = np.empty((len(origins), self.num_tokens), bool)
+        regions = [self._region(origin, image.shape) for origin in origins]
+        shared = _bounding_region(regions)
+        if _area(shared) > sum(map(_area, regions)):
+            shared = None  # far-apart gazes: their own sums are cheaper than common ones
+        sums = _Sums(image, shared) if shared else None
+        for k, (origin, region) in enumerate(zip(origins, regions)):
+            self._read(sums or _Sums(image, region), origin, np.asarray(filler), tokens[k], valid[k])
+        return (tokens, valid) if many else (tokens[0], valid[0])
+
+    def paint(
+        self,
+        values: np.ndarray,
+        gaze: Sequence[float],
+        size: tuple[int, int],
+        interpolation: str = 'nearest',
+        roi: tuple[int, int, int, int] | None = None,
+        fill: float | None = None,
+    ) -> np.ndarray:
+        """Paint foveated values back into an image of ``size`` (H, W).
+
+        ``values`` is (N, T, T), or (N, C, T, T) with C <= 4 channels, float32 or uint8.
+        ``interpolation``: 'nearest' fills each box with its value (the published visualisation),
+        'bilinear' interpolates between the box centres, each ring continued into the finer one.
+        ``roi`` (x, y, width, height) paints only that part. Pixels outside the receptive field get
+        ``fill``: by default -inf (never part of a mask), 0 for integers.
+
+        Returns (H, W) or (H, W, C) (the roi's size if given) of the dtype of ``values``.
+        Raises ``ValueError`` for another shape, interpolation or a roi outside the image.
+        """
+        values = self._check_values(values)
+        if interpolation not in ('nearest', 'bilinear'):
+            raise ValueError(f"interpolation is {interpolation!r}; allowed: 'nearest', 'bilinear'")
+        x, y, width, height = _check_roi(roi, size)
+        if fill is None:
+            fill = -np.inf if values.dtype.kind == 'f' else 0
+        canvas = np.full((height, width, *values.shape[3:]), fill, values.dtype)
+        ox, oy = self.crop_origin(gaze)
+        grids = self._grids(values, fill_holes=interpolation == 'bilinear')
+        for level, grid in reversed(list(zip(self.levels, grids))):
+            if self._covered_by_finer(level, (x - ox, y - oy, width, height)):
+                continue
+            corner = (ox + level.offset - x, oy + level.offset - y)
+            _paint_grid(canvas, grid, corner, level.stride, interpolation)
+        return canvas
+
+    def cell_areas(self, gaze: Sequence[float], size: tuple[int, int]) -> np.ndarray:
+        """Count the pixels of an image (H, W) behind each value of each token: (N, T, T) int32.
+
+        Sums of foveated masks weighted by it are pixel areas inside the image.
+        """
+        ox, oy = self.crop_origin(gaze)
+        areas = np.empty((self.num_tokens, self.token_size, self.token_size), np.int32)
+        for level in self.levels:
+            widths = np.diff(_edges(level, ox, size[1]))
+            heights = np.diff(_edges(level, oy, size[0]))
+            self._scatter(np.multiply.outer(heights, widths)[..., None], level, areas[:, None])
+        return areas
+
+    def _region(self, origin: tuple[int, int], shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+        """Return the part (x0, y0, x1, y1) of the image inside the receptive field."""
+        (ox, oy), side = origin, self.receptive_field
+        x0, x1 = (min(max(v, 0), shape[1]) for v in (ox, ox + side))
+        y0, y1 = (min(max(v, 0), shape[0]) for v in (oy, oy + side))
+        return x0, y0, x1, y1
+
+    def _read(self, sums, origin, filler, tokens, valid) -> None:
+        for level in self.levels:
+            xs = _edges(level, origin[0], sums.image.shape[1])
+            ys = _edges(level, origin[1], sums.image.shape[0])
+            values = sums.means(level.stride, xs, ys, filler)
+            self._scatter(values, level, tokens)
+            seen_x, seen_y = (np.diff(e[:: self.token_size]) > 0 for e in (xs, ys))
+            valid[level.tokens] = seen_y[level.rows] & seen_x[level.cols]
+
+    def _scatter(self, values: np.ndarray, level: Level, tokens: np.ndarray) -> None:
+        """Cut a level's cells (n, n, C) into its kept tokens (., C, T, T)."""
+        size = (level.grid, self.token_size) * 2
+        blocks = values.reshape(*size, -1).transpose(0, 2, 4, 1, 3)
+        tokens[level.tokens] = blocks[level.rows, level.cols]
+
+    def _check_values(self, values: np.ndarray) -> np.ndarray:
+        """Return the values channels last: (N, T, T) or (N, T, T, C)."""
+        values = np.asarray(values)
+        n, t = self.num_tokens, self.token_size
+        if values.shape == (n, t, t):
+            return values
+        if values.ndim == 4 and values.shape[0] == n and values.shape[2:] == (t, t):
+            return values.transpose(0, 2, 3, 1)
+        raise ValueError(f'values have shape {values.shape}; expected ({n}, {t}, {t}) or ({n}, C, {t}, {t})')
+
+    def _grids(self, values: np.ndarray, fill_holes: bool) -> list[np.ndarray]:
+        """Lay each level's values out as an image (n, n[, C]); holes hold the finer levels' means."""
+        grids: list[np.ndarray] = []
+        t, channels = self.token_size, values.shape[3:]
+        for level in self.levels:
+            blocks = np.zeros((level.grid, level.grid, t, t, *channels), values.dtype)
+            blocks[level.rows, level.cols] = values[level.tokens]
+            grid = blocks.swapaxes(1, 2).reshape(level.cells, level.cells, *channels)
+            if grids and fill_holes:
+                inner = self.levels[len(grids) - 1]
+                hole = inner.size // level.stride
+                at = (level.cells - hole) // 2
+                grid[at : at + hole, at : at + hole] = cv2.resize(
+                    grids[-1], (hole, hole), interpolation=cv2.INTER_AREA
+                )
+            grids.append(grid)
+        return grids
+
+    def _covered_by_finer(self, level: Level, box: tuple[int, int, int, int]) -> bool:
+        """Tell whether finer levels will overwrite the whole box (relative to the crop origin)."""
+        index = self.levels.index(level)
+        if index == 0:
+            return False
+        finer = self.levels[index - 1]
+        low, high = finer.offset, finer.offset + finer.size
+        x, y, w, h = box
+        return low <= x and low <= y and x + w <= high and y + h <= high
+
+
+class _Sums:
+    """Box means of a region of an image, from one integral image of that region."""
+
+    def __init__(self, image: np.ndarray, region: tuple[int, int, int, int]) -> None:
+        self.image, (self.x0, self.y0, x1, y1) = image, region
+        crop = image[self.y0 : y1, self.x0 : x1]
+        self.empty = crop.size == 0
+        if not self.empty:
+            # int32 may wrap round on huge regions; differences of it are still exact.
+            self.integral = cv2.integral(np.require(crop) if _cv_layout(crop) else crop.copy())
+            self.integral = self.integral.reshape(*self.integral.shape[:2], -1)
+
+    def means(self, stride: int, xs: np.ndarray, ys: np.ndarray, filler: np.ndarray) -> np.ndarray:
+        """Floored means (n, n, C) uint8 of the boxes between the clipped edges xs, ys (n + 1,)."""
+        n, channels = len(xs) - 1, len(filler)
+        values = np.empty((n, n, channels), np.uint8)
+        values[:] = filler
+        (c0, c1), (r0, r1) = _occupied(xs), _occupied(ys)
+        if self.empty or c0 >= c1 or r0 >= r1:
+            return values
+        xs, ys = xs[c0 : c1 + 1], ys[r0 : r1 + 1]
+        if stride == 1:
+            values[r0:r1, c0:c1] = self.image[ys[0] : ys[-1], xs[0] : xs[-1], :channels]
+            return values
+        corners = _at(_at(self.integral, ys - self.y0, 0, stride), xs - self.x0, 1, stride)
+        columns = corners[:, 1:, :channels] - corners[:, :-1, :channels]
+        sums = columns[1:] - columns[:-1]
+        missing = stride * stride - np.multiply.outer(np.diff(ys), np.diff(xs))
+        if missing.any():
+            sums = sums + (missing[..., None] * filler).astype(np.int32)
+        values[r0:r1, c0:c1] = sums // (stride * stride)
+        return values
+
+
+def _at(array: np.ndarray, index: np.ndarray, axis: int, stride: int) -> np.ndarray:
+    """Take lines of an array; a view of it when they lie a stride apart, as away from borders."""
+    if index[-1] - index[0] == stride * (len(index) - 1):
+        lines = slice(index[0], index[-1] + 1, stride)
+        return array[lines] if axis == 0 else array[:, lines]
+    return np.take(array, index, axis=axis)
+
+
+def _edges(level: Level, origin: int, length: int) -> np.ndarray:
+    """Return the level's cell edges (cells + 1,) along one axis, clipped to the image."""
+    start = origin + level.offset
+    return np.clip(np.arange(start, start + level.size + 1, level.stride), 0, length)
+
+
+def _occupied(edges: np.ndarray) -> tuple[int, int]:
+    """Return the range of cells with pixels in them; they are contiguous."""
+    cells = np.flatnonzero(np.diff(edges))
+    return (int(cells[0]), int(cells[-1]) + 1) if len(cells) else (0, 0)
+
+
+def _paint_grid(canvas, grid, corner, stride, interpolation) -> None:
+    """Upscale a level's cells by its stride into the canvas; its corner is at (x, y) of the canvas."""
+    (x0, c0, c1), (y0, r0, r1) = (
+        _visible_cells(at, stride, len(grid), length)
+        for at, length in zip(corner, canvas.shape[1::-1])
+    )
+    if c0 >= c1 or r0 >= r1:
+        return
+    patch = np.ascontiguousarray(grid[r0:r1, c0:c1])
+    if interpolation == 'bilinear' and stride > 1:
+        size = (patch.shape[1] * stride, patch.shape[0] * stride)
+        patch = cv2.resize(patch, size, interpolation=cv2.INTER_LINEAR)
+    else:
+        patch = patch.repeat(stride, axis=1).repeat(stride, axis=0)
+    left, top = max(x0, 0), max(y0, 0)
+    # The patch carries a margin for the interpolation; only the level's visible part is copied.
+    right = min(corner[0] + len(grid) * stride, canvas.shape[1])
+    bottom = min(corner[1] + len(grid) * stride, canvas.shape[0])
+    canvas[top:bottom, left:right] = patch[top - y0 : bottom - y0, left - x0 : right - x0]
+
+
+def _visible_cells(at: int, stride: int, cells: int, length: int) -> tuple[int, int, int]:
+    """Return where the first cell lies (px), and the cells in [0, length) with one of margin."""
+    first = max(0, -at // stride - 1)
+    last = min(cells, -(-(length - at) // stride) + 1)
+    visible = at < length and at + cells * stride > 0
+    return (at + first * stride, first, last) if visible else (0, 0, 0)
+
+
+def _cv_layout(crop: np.ndarray) -> bool:
+    """Tell whether OpenCV can read the view in place: packed pixels, any row step."""
+    return crop.strides[1:] == ((1,) if crop.ndim == 2 else (crop.shape[2], 1)) and crop.strides[0] > 0
+
+
+def _area(region: tuple[int, int, int, int]) -> int:
+    return (region[2] - region[0]) * (region[3] - region[1])
+
+
+def _bounding_region(regions: list[tuple[int, int, int, int]]) -> tuple[int, int, int, int]:
+    seen = [r for r in regions if _area(r)] or regions[:1] or [(0, 0, 0, 0)]
+    x0, y0, x1, y1 = zip(*seen)
+    return min(x0), min(y0), max(x1), max(y1)
+
+
+def _check_image(image: np.ndarray, channels: int) -> np.ndarray:
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim not in (2, 3):
+        raise ValueError(
+            f'image is {image.dtype} of shape {image.shape}; expected uint8 (H, W, {channels}) or (H, W)'
+        )
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.shape[2] != 1 and not channels <= image.shape[2] <= 4:
+        raise ValueError(f'image has {image.shape[2]} channels; expected 1 or {channels} to 4')
+    if image.size == 0:
+        raise ValueError(f'image is empty: shape {image.shape}')
+    return image
+
+
+def _check_gaze(gaze: Sequence[float]) -> tuple[float, float]:
+    try:
+        x, y = (float(v) for v in gaze)
+    except (TypeError, ValueError):
+        raise ValueError(f'gaze is {gaze!r}; expected two numbers (x, y) in pixels') from None
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise ValueError(f'gaze is ({x}, {y}); both coordinates must be finite')
+    return x, y
+
+
+def _check_roi(roi, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    height, width = size
+    x, y, w, h = (0, 0, width, height) if roi is None else (int(v) for v in roi)
+    if not (0 <= x and 0 <= y and w >= 0 and h >= 0 and x + w <= width and y + h <= height):
+        raise ValueError(f'roi (x={x}, y={y}, {w} x {h}) is not inside the image of {width} x {height}')
+    return x, y, w, h
+
+
+def _check_pattern(token_size: int, strides: tuple[int, ...], grids: tuple[int, ...]) -> None:
+    if not strides or len(strides) != len(grids):
+        raise ValueError(f'{len(strides)} strides {strides} for {len(grids)} grid sizes {grids}')
+    if token_size < 1 or min(strides) < 1 or min(grids) < 1:
+        raise ValueError(
+            f'token size {token_size}, strides {strides}, grid sizes {grids}: all must be >= 1'
+        )
+    for i in range(1, len(strides)):
+        inner, block = strides[i - 1] * grids[i - 1], strides[i] * grids[i]
+        where = f'level {i} (stride {strides[i]}, grid {grids[i]})'
+        if strides[i] <= strides[i - 1]:
+            raise ValueError(f'{where}: stride must exceed {strides[i - 1]}, that of level {i - 1}')
+        if block <= inner:
+            raise ValueError(f'{where}: block of {block} token widths must exceed the inner {inner}')
+        if inner % strides[i]:
+            raise ValueError(f'{where}: inner block of {inner} is not a multiple of the stride')
+        if (grids[i] - inner // strides[i]) % 2:
+            raise ValueError(
+                f'{where}: ring around {inner // strides[i]} cells is not equally thick on all sides'
+            )
