@@ -17,6 +17,9 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+from stt_ros.boxsums import BoxSums
+from stt_ros.painting import paint_grid
+
 # round(255 * ImageNet mean): what the network sees where the image ends.
 FILLER_RGB = (124, 116, 104)
 
@@ -118,15 +121,17 @@ class FoveationPattern:
         image = _check_image(image, len(filler))
         many = np.ndim(gazes) == 2
         origins = [self.crop_origin(gaze) for gaze in (gazes if many else [gazes])]
-        tokens = np.empty((len(origins), self.num_tokens, len(filler), *[self.token_size] * 2), np.uint8)
-        valid = np.empty((len(origins), self.num_tokens), bool)
+        shape = (len(origins), self.num_tokens)
+        tokens = np.empty((*shape, len(filler), self.token_size, self.token_size), np.uint8)
+        valid = np.empty(shape, bool)
         regions = [self._region(origin, image.shape) for origin in origins]
         shared = _bounding_region(regions)
         if _area(shared) > sum(map(_area, regions)):
             shared = None  # far-apart gazes: their own sums are cheaper than common ones
-        sums = _Sums(image, shared) if shared else None
+        common = BoxSums(image, shared) if shared else None
         for k, (origin, region) in enumerate(zip(origins, regions)):
-            self._read(sums or _Sums(image, region), origin, np.asarray(filler), tokens[k], valid[k])
+            sums = common or BoxSums(image, region)
+            self._read(sums, origin, np.asarray(filler), tokens[k], valid[k])
         return (tokens, valid) if many else (tokens[0], valid[0])
 
     def paint(
@@ -162,7 +167,7 @@ class FoveationPattern:
             if self._covered_by_finer(level, (x - ox, y - oy, width, height)):
                 continue
             corner = (ox + level.offset - x, oy + level.offset - y)
-            _paint_grid(canvas, grid, corner, level.stride, interpolation)
+            paint_grid(canvas, grid, corner, level.stride, interpolation)
         return canvas
 
     def cell_areas(self, gaze: Sequence[float], size: tuple[int, int]) -> np.ndarray:
@@ -239,92 +244,10 @@ class FoveationPattern:
         return low <= x and low <= y and x + w <= high and y + h <= high
 
 
-class _Sums:
-    """Box means of a region of an image, from one integral image of that region."""
-
-    def __init__(self, image: np.ndarray, region: tuple[int, int, int, int]) -> None:
-        self.image, (self.x0, self.y0, x1, y1) = image, region
-        crop = image[self.y0 : y1, self.x0 : x1]
-        self.empty = crop.size == 0
-        if not self.empty:
-            # int32 may wrap round on huge regions; differences of it are still exact.
-            self.integral = cv2.integral(np.require(crop) if _cv_layout(crop) else crop.copy())
-            self.integral = self.integral.reshape(*self.integral.shape[:2], -1)
-
-    def means(self, stride: int, xs: np.ndarray, ys: np.ndarray, filler: np.ndarray) -> np.ndarray:
-        """Floored means (n, n, C) uint8 of the boxes between the clipped edges xs, ys (n + 1,)."""
-        n, channels = len(xs) - 1, len(filler)
-        values = np.empty((n, n, channels), np.uint8)
-        values[:] = filler
-        (c0, c1), (r0, r1) = _occupied(xs), _occupied(ys)
-        if self.empty or c0 >= c1 or r0 >= r1:
-            return values
-        xs, ys = xs[c0 : c1 + 1], ys[r0 : r1 + 1]
-        if stride == 1:
-            values[r0:r1, c0:c1] = self.image[ys[0] : ys[-1], xs[0] : xs[-1], :channels]
-            return values
-        corners = _at(_at(self.integral, ys - self.y0, 0, stride), xs - self.x0, 1, stride)
-        columns = corners[:, 1:, :channels] - corners[:, :-1, :channels]
-        sums = columns[1:] - columns[:-1]
-        missing = stride * stride - np.multiply.outer(np.diff(ys), np.diff(xs))
-        if missing.any():
-            sums = sums + (missing[..., None] * filler).astype(np.int32)
-        values[r0:r1, c0:c1] = sums // (stride * stride)
-        return values
-
-
-def _at(array: np.ndarray, index: np.ndarray, axis: int, stride: int) -> np.ndarray:
-    """Take lines of an array; a view of it when they lie a stride apart, as away from borders."""
-    if index[-1] - index[0] == stride * (len(index) - 1):
-        lines = slice(index[0], index[-1] + 1, stride)
-        return array[lines] if axis == 0 else array[:, lines]
-    return np.take(array, index, axis=axis)
-
-
 def _edges(level: Level, origin: int, length: int) -> np.ndarray:
     """Return the level's cell edges (cells + 1,) along one axis, clipped to the image."""
     start = origin + level.offset
     return np.clip(np.arange(start, start + level.size + 1, level.stride), 0, length)
-
-
-def _occupied(edges: np.ndarray) -> tuple[int, int]:
-    """Return the range of cells with pixels in them; they are contiguous."""
-    cells = np.flatnonzero(np.diff(edges))
-    return (int(cells[0]), int(cells[-1]) + 1) if len(cells) else (0, 0)
-
-
-def _paint_grid(canvas, grid, corner, stride, interpolation) -> None:
-    """Upscale a level's cells by its stride into the canvas; its corner is at (x, y) of the canvas."""
-    (x0, c0, c1), (y0, r0, r1) = (
-        _visible_cells(at, stride, len(grid), length)
-        for at, length in zip(corner, canvas.shape[1::-1])
-    )
-    if c0 >= c1 or r0 >= r1:
-        return
-    patch = np.ascontiguousarray(grid[r0:r1, c0:c1])
-    if interpolation == 'bilinear' and stride > 1:
-        size = (patch.shape[1] * stride, patch.shape[0] * stride)
-        patch = cv2.resize(patch, size, interpolation=cv2.INTER_LINEAR)
-    else:
-        patch = patch.repeat(stride, axis=1).repeat(stride, axis=0)
-    left, top = max(x0, 0), max(y0, 0)
-    # The patch carries a margin for the interpolation; only the level's visible part is copied.
-    right = min(corner[0] + len(grid) * stride, canvas.shape[1])
-    bottom = min(corner[1] + len(grid) * stride, canvas.shape[0])
-    canvas[top:bottom, left:right] = patch[top - y0 : bottom - y0, left - x0 : right - x0]
-
-
-def _visible_cells(at: int, stride: int, cells: int, length: int) -> tuple[int, int, int]:
-    """Return where the first cell lies (px), and the cells in [0, length) with one of margin."""
-    first = max(0, -at // stride - 1)
-    last = min(cells, -(-(length - at) // stride) + 1)
-    visible = at < length and at + cells * stride > 0
-    return (at + first * stride, first, last) if visible else (0, 0, 0)
-
-
-def _cv_layout(crop: np.ndarray) -> bool:
-    """Tell whether OpenCV can read the view in place: packed pixels, any row step."""
-    return crop.strides[1:] == ((1,) if crop.ndim == 2 else (crop.shape[2], 1)) and crop.strides[0] > 0
 
 
 def _area(region: tuple[int, int, int, int]) -> int:
