@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Errors that a user can do something about; their text says what."""
+
+
+class WeightsError(RuntimeError):
+    """Weights that are not there, cannot be read or do not fit."""
+
+
+class UnknownModelError(WeightsError, ValueError):
+    """A model name that does not exist; the text lists those that do."""
+
+
+class DownloadError(WeightsError):
+    """Published weights could not be fetched; the text says how to do without the download."""
