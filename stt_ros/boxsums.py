@@ -25,9 +25,7 @@ class BoxSums:
             # int32 may wrap round on huge regions; differences of it are still exact.
             self.corners = _integral(crop if _readable_by_cv(crop) else crop.copy())
 
-    def means(
-        self, stride: int, xs: np.ndarray, ys: np.ndarray, filler: np.ndarray
-    ) -> np.ndarray:
+    def means(self, stride: int, xs: np.ndarray, ys: np.ndarray, filler: np.ndarray) -> np.ndarray:
         """Floored means (rows, columns, len(filler)) uint8 of the boxes between edges xs and ys.
 
         The edges are ``stride`` apart, clipped to the image; what is clipped off a box counts as

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from stt_ros.boxsums import BoxSums
+from stt_ros.levels import Level, build_levels, check_pattern
 from stt_ros.painting import paint_grid
 
 # round(255 * ImageNet mean): what the network sees where the image ends.
@@ -25,24 +26,6 @@ FILLER_RGB = (124, 116, 104)
 
 # Far beyond any image, small enough for int64 arithmetic on pixel coordinates.
 _FAR = 2**40
-
-
-@dataclass(frozen=True)
-class Level:
-    """One level of a pattern; lengths in cells of ``stride`` pixels, ``offset`` in pixels."""
-
-    stride: int
-    grid: int  # tokens per side of the whole level, hole included
-    cells: int  # cells per side = grid * token_size
-    offset: int  # of the level's corner from the corner of the receptive field
-    rows: np.ndarray  # grid row of each kept token
-    cols: np.ndarray  # grid column of each kept token
-    tokens: slice  # where these tokens are in the pattern's order
-
-    @property
-    def size(self) -> int:
-        """Side of the level in pixels."""
-        return self.cells * self.stride
 
 
 @dataclass(frozen=True)
@@ -59,7 +42,7 @@ class FoveationPattern:
     def __post_init__(self) -> None:
         object.__setattr__(self, 'strides', tuple(int(s) for s in self.strides))
         object.__setattr__(self, 'grid_sizes', tuple(int(g) for g in self.grid_sizes))
-        _check_pattern(self.token_size, self.strides, self.grid_sizes)
+        check_pattern(self.token_size, self.strides, self.grid_sizes)
 
     @classmethod
     def standard(cls) -> FoveationPattern:
@@ -79,19 +62,7 @@ class FoveationPattern:
     @cached_property
     def levels(self) -> tuple[Level, ...]:
         """The levels, innermost first."""
-        levels: list[Level] = []
-        for stride, grid in zip(self.strides, self.grid_sizes):
-            hole = levels[-1].size // (stride * self.token_size) if levels else 0
-            margin = (grid - hole) // 2
-            kept = np.ones((grid, grid), bool)
-            kept[margin : margin + hole, margin : margin + hole] = False
-            rows, cols = np.nonzero(kept)
-            first = levels[-1].tokens.stop if levels else 0
-            cells = grid * self.token_size
-            offset = (self.receptive_field - cells * stride) // 2
-            tokens = slice(first, first + len(rows))
-            levels.append(Level(stride, grid, cells, offset, rows, cols, tokens))
-        return tuple(levels)
+        return build_levels(self.token_size, self.strides, self.grid_sizes)
 
     def crop_origin(self, gaze: Sequence[float]) -> tuple[int, int]:
         """Return the top-left pixel (x, y) of the receptive field, truncated toward zero.
@@ -129,7 +100,7 @@ class FoveationPattern:
         if _area(shared) > sum(map(_area, regions)):
             shared = None  # far-apart gazes: their own sums are cheaper than common ones
         common = BoxSums(image, shared) if shared else None
-        for k, (origin, region) in enumerate(zip(origins, regions)):
+        for k, (origin, region) in enumerate(zip(origins, regions, strict=True)):
             sums = common or BoxSums(image, region)
             self._read(sums, origin, np.asarray(filler), tokens[k], valid[k])
         return (tokens, valid) if many else (tokens[0], valid[0])
@@ -163,7 +134,7 @@ class FoveationPattern:
         canvas = np.full((height, width, *values.shape[3:]), fill, values.dtype)
         ox, oy = self.crop_origin(gaze)
         grids = self._grids(values, fill_holes=interpolation == 'bilinear')
-        for level, grid in reversed(list(zip(self.levels, grids))):
+        for level, grid in reversed(list(zip(self.levels, grids, strict=True))):
             if self._covered_by_finer(level, (x - ox, y - oy, width, height)):
                 continue
             corner = (ox + level.offset - x, oy + level.offset - y)
@@ -178,8 +149,8 @@ class FoveationPattern:
         ox, oy = self.crop_origin(gaze)
         areas = np.empty((self.num_tokens, self.token_size, self.token_size), np.int32)
         for level in self.levels:
-            widths = np.diff(_edges(level, ox, size[1]))
-            heights = np.diff(_edges(level, oy, size[0]))
+            widths = np.diff(level.edges(ox, size[1]))
+            heights = np.diff(level.edges(oy, size[0]))
             self._scatter(np.multiply.outer(heights, widths)[..., None], level, areas[:, None])
         return areas
 
@@ -192,8 +163,8 @@ class FoveationPattern:
 
     def _read(self, sums, origin, filler, tokens, valid) -> None:
         for level in self.levels:
-            xs = _edges(level, origin[0], sums.image.shape[1])
-            ys = _edges(level, origin[1], sums.image.shape[0])
+            xs = level.edges(origin[0], sums.image.shape[1])
+            ys = level.edges(origin[1], sums.image.shape[0])
             values = sums.means(level.stride, xs, ys, filler)
             self._scatter(values, level, tokens)
             seen_x, seen_y = (np.diff(e[:: self.token_size]) > 0 for e in (xs, ys))
@@ -213,7 +184,9 @@ class FoveationPattern:
             return values
         if values.ndim == 4 and values.shape[0] == n and values.shape[2:] == (t, t):
             return values.transpose(0, 2, 3, 1)
-        raise ValueError(f'values have shape {values.shape}; expected ({n}, {t}, {t}) or ({n}, C, {t}, {t})')
+        raise ValueError(
+            f'values have shape {values.shape}; expected ({n}, {t}, {t}) or ({n}, C, {t}, {t})'
+        )
 
     def _grids(self, values: np.ndarray, fill_holes: bool) -> list[np.ndarray]:
         """Lay each level's values out as an image (n, n[, C]); holes hold the finer levels' means."""
@@ -244,19 +217,13 @@ class FoveationPattern:
         return low <= x and low <= y and x + w <= high and y + h <= high
 
 
-def _edges(level: Level, origin: int, length: int) -> np.ndarray:
-    """Return the level's cell edges (cells + 1,) along one axis, clipped to the image."""
-    start = origin + level.offset
-    return np.clip(np.arange(start, start + level.size + 1, level.stride), 0, length)
-
-
 def _area(region: tuple[int, int, int, int]) -> int:
     return (region[2] - region[0]) * (region[3] - region[1])
 
 
 def _bounding_region(regions: list[tuple[int, int, int, int]]) -> tuple[int, int, int, int]:
     seen = [r for r in regions if _area(r)] or regions[:1] or [(0, 0, 0, 0)]
-    x0, y0, x1, y1 = zip(*seen)
+    x0, y0, x1, y1 = zip(*seen, strict=True)
     return min(x0), min(y0), max(x1), max(y1)
 
 
@@ -289,27 +256,7 @@ def _check_roi(roi, size: tuple[int, int]) -> tuple[int, int, int, int]:
     height, width = size
     x, y, w, h = (0, 0, width, height) if roi is None else (int(v) for v in roi)
     if not (0 <= x and 0 <= y and w >= 0 and h >= 0 and x + w <= width and y + h <= height):
-        raise ValueError(f'roi (x={x}, y={y}, {w} x {h}) is not inside the image of {width} x {height}')
-    return x, y, w, h
-
-
-def _check_pattern(token_size: int, strides: tuple[int, ...], grids: tuple[int, ...]) -> None:
-    if not strides or len(strides) != len(grids):
-        raise ValueError(f'{len(strides)} strides {strides} for {len(grids)} grid sizes {grids}')
-    if token_size < 1 or min(strides) < 1 or min(grids) < 1:
         raise ValueError(
-            f'token size {token_size}, strides {strides}, grid sizes {grids}: all must be >= 1'
+            f'roi (x={x}, y={y}, {w} x {h}) is not inside the image of {width} x {height}'
         )
-    for i in range(1, len(strides)):
-        inner, block = strides[i - 1] * grids[i - 1], strides[i] * grids[i]
-        where = f'level {i} (stride {strides[i]}, grid {grids[i]})'
-        if strides[i] <= strides[i - 1]:
-            raise ValueError(f'{where}: stride must exceed {strides[i - 1]}, that of level {i - 1}')
-        if block <= inner:
-            raise ValueError(f'{where}: block of {block} token widths must exceed the inner {inner}')
-        if inner % strides[i]:
-            raise ValueError(f'{where}: inner block of {inner} is not a multiple of the stride')
-        if (grids[i] - inner // strides[i]) % 2:
-            raise ValueError(
-                f'{where}: ring around {inner // strides[i]} cells is not equally thick on all sides'
-            )
+    return x, y, w, h

@@ -8,13 +8,15 @@ Shapes: B gazes, N image tokens, T token size, E encoder width, F decoder width,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stt_ros.foveation import FoveationPattern
+from stt_ros.layers import MLP, CrossAttention, Doubling, GroupedMLP, SelfAttention
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -33,7 +35,7 @@ class ModelConfig:
     decoder_depth: int = 2
     masks: int = 3
     registers: int = 1
-    pattern: FoveationPattern = FoveationPattern.standard()
+    pattern: FoveationPattern = field(default_factory=FoveationPattern.standard)
 
     @property
     def upscaling(self) -> tuple[int, ...]:
@@ -52,7 +54,9 @@ def normalise(tokens: Tensor) -> Tensor:
 class SegmentThisThing(nn.Module):
     """``model(tokens (B,N,3,T,T) float, valid (B,N) bool)`` -> logits (B,M,N,T,T), ious (B,M).
 
-    The predicted IoUs are raw numbers (no sigmoid). Values of invalid tokens mean nothing.
+    The predicted IoUs are raw numbers (no sigmoid). Values of invalid tokens mean nothing, and
+    leaving such tokens out changes nothing else: ``positions`` (B,N) int64 then says which of the
+    pattern's tokens the N given ones are.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -61,10 +65,12 @@ class SegmentThisThing(nn.Module):
         self.image_encoder = ImageEncoder(config)
         self.mask_decoder = MaskDecoder(config)
 
-    def forward(self, tokens: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, tokens: Tensor, valid: Tensor, positions: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Segment each of the B foveated views."""
-        features, registers = self.image_encoder(tokens, valid)
-        return self.mask_decoder(features, registers, valid)
+        features, registers = self.image_encoder(tokens, valid, positions)
+        return self.mask_decoder(features, registers, valid, positions)
 
 
 class ImageEncoder(nn.Module):
@@ -79,9 +85,11 @@ class ImageEncoder(nn.Module):
         self.blocks = nn.ModuleList(EncoderBlock(width, config.heads) for _ in range(config.depth))
         self.neck = MLP(width, config.decoder_width, config.decoder_width)
 
-    def forward(self, tokens: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, tokens: Tensor, valid: Tensor, positions: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return image features (B,N,F) and register features (B,R,F)."""
-        x = self.patch_emb(tokens.flatten(2)) + self.pos_enc
+        x = self.patch_emb(tokens.flatten(2)) + _rows(self.pos_enc, positions)
         registers = self.reg_tokens.expand(len(x), -1, -1).to(x.dtype)
         x = torch.cat([x, registers], dim=1)
         mask = _key_mask(valid, len(self.reg_tokens))
@@ -124,22 +132,31 @@ class MaskDecoder(nn.Module):
         self.mask_heads = GroupedMLP(masks, width, config.upscaling[-1])
         self.iou_prediction_head = MLP(width, width, masks, layers=2)
 
-    def forward(self, features: Tensor, registers: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, features: Tensor, registers: Tensor, valid: Tensor, positions: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return logits (B,M,N,T,T) and ious (B,M)."""
-        context = torch.cat([features + self.pos_enc, registers + self.reg_enc], dim=1)
+        image = features + _rows(self.pos_enc, positions)
+        context = torch.cat([image, registers + self.reg_enc], dim=1)
         queries = torch.cat([self.iou_token[None], self.mask_tokens]).to(context.dtype)
         queries = queries.expand(len(context), -1, -1)
         queries, context = self.transformer(queries, context, _key_mask(valid, registers.shape[1]))
         upscaled = self._upscale(context[:, : valid.shape[1]])
         heads = self.mask_heads(queries[:, 1:])
-        logits = torch.einsum('bmc,bnchw->bmnhw', heads.to(upscaled.dtype), upscaled)
-        return logits, self.iou_prediction_head(queries[:, 0])
+        logits = upscaled @ heads.to(upscaled.dtype).transpose(1, 2)[:, None]
+        return _from_quadtree_order(logits), self.iou_prediction_head(queries[:, 0])
 
     def _upscale(self, image: Tensor) -> Tensor:
-        """Upscale each token's feature (B,N,F) on its own to a map (B,N,C,T,T)."""
-        batch, n, width = image.shape
-        maps = self.output_upscaling(image.reshape(batch * n, width, 1, 1))
-        return maps.reshape(batch, n, *maps.shape[1:])
+        """Upscale each token's feature (B,N,F) on its own to (B,N,T*T,C), in quadtree order.
+
+        A transposed convolution of kernel 2 and stride 2 is one linear map per pixel, to its four
+        children. Left in the order in which they are made, nothing is moved in memory between the
+        stages; only the few logits are put in rows in the end.
+        """
+        x = image[:, :, None]
+        for layer in self.output_upscaling:
+            x = layer(x)
+        return x
 
 
 class TwoWayTransformer(nn.Module):
@@ -184,107 +201,30 @@ class TwoWayBlock(nn.Module):
         return q, c + self.cross_attn_image_to_token(self.norm4(c), q, None)
 
 
-class SelfAttention(nn.Module):
-    """Multi-head self-attention with the parameter layout of ``nn.MultiheadAttention``."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
-        self.out_proj = nn.Linear(width, width)
-        nn.init.xavier_uniform_(self.in_proj_weight)
-
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Map (B,L,E) to (B,L,E); mask (B,1,1,L) bool, True for keys that may be read."""
-        q, k, v = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
-        return self.out_proj(_attend(q, k, v, self.heads, mask))
-
-
-class CrossAttention(nn.Module):
-    """Queries (B,L,F) read a context (B,S,F) through an inner width of F/2."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.q_proj = nn.Linear(width, width // 2)
-        self.kv_proj = nn.Linear(width, width)
-        self.out_proj = nn.Linear(width // 2, width)
-
-    def forward(self, queries: Tensor, context: Tensor, mask: Tensor | None) -> Tensor:
-        """Return (B,L,F); mask (B,1,1,S) bool, True for keys that may be read."""
-        k, v = self.kv_proj(context).chunk(2, dim=-1)
-        return self.out_proj(_attend(self.q_proj(queries), k, v, self.heads, mask))
-
-
-class MLP(nn.Module):
-    """Linear + ReLU for each hidden layer, then a Linear without."""
-
-    def __init__(self, inputs: int, hidden: int, outputs: int, layers: int = 1) -> None:
-        super().__init__()
-        sizes = [inputs] + [hidden] * layers
-        self.layers = nn.ModuleList(
-            nn.Sequential(nn.Linear(a, b), nn.ReLU()) for a, b in zip(sizes, sizes[1:])
-        )
-        self.fc = nn.Linear(hidden, outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (..., inputs) to (..., outputs)."""
-        for layer in self.layers:
-            x = layer(x)
-        return self.fc(x)
-
-
-class GroupedMLP(nn.Module):
-    """One small MLP per mask token, stored as 1x1 convolutions with a group per mask."""
-
-    def __init__(self, groups: int, width: int, outputs: int) -> None:
-        super().__init__()
-        self.groups = groups
-
-        def conv(out: int) -> nn.Conv1d:
-            return nn.Conv1d(groups * width, groups * out, 1, groups=groups)
-
-        self.layers = nn.ModuleList(nn.Sequential(conv(width), nn.ReLU()) for _ in range(2))
-        self.fc = conv(outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B,M,F) to (B,M,outputs)."""
-        x = x.flatten(1)[..., None]
-        for layer in self.layers:
-            x = layer(x)
-        return self.fc(x).view(len(x), self.groups, -1)
-
-
-class ChannelNorm(nn.Module):
-    """LayerNorm over the channels of (B,C,H,W)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Keep the shape."""
-        x = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, 1e-6)
-        return x.permute(0, 3, 1, 2)
-
-
 def _upscaling(width: int, channels: tuple[int, ...]) -> nn.Sequential:
     """Doublings by transposed convolution; all but the last are normed, all end in a GELU."""
     stages: list[nn.Module] = []
-    for i, (a, b) in enumerate(zip((width, *channels), channels)):
-        stages.append(nn.ConvTranspose2d(a, b, kernel_size=2, stride=2))
+    for i, (a, b) in enumerate(pairwise((width, *channels))):
+        stages.append(Doubling(a, b))
         if i < len(channels) - 1:
-            stages.append(ChannelNorm(b))
+            stages.append(nn.LayerNorm(b, eps=1e-6))
         stages.append(nn.GELU())
     return nn.Sequential(*stages)
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None) -> Tensor:
-    """Scaled dot-product attention on (B,L,A) split into heads."""
-    q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+def _rows(table: Tensor, positions: Tensor | None) -> Tensor:
+    """Return the table's rows at the given positions, by default all in order."""
+    return table if positions is None else table[positions]
+
+
+def _from_quadtree_order(logits: Tensor) -> Tensor:
+    """Turn (B,N,T*T,M), each pixel's four children in turn, into rows and columns (B,M,N,T,T)."""
+    batch, n, pixels, masks = logits.shape
+    levels = (pixels.bit_length() - 1) // 2
+    split = logits.view(batch, n, *[2] * (2 * levels), masks)
+    rows, columns = range(2, 2 + 2 * levels, 2), range(3, 3 + 2 * levels, 2)
+    size = 2**levels
+    return split.permute(0, -1, 1, *rows, *columns).reshape(batch, masks, n, size, size)
 
 
 def _key_mask(valid: Tensor, registers: int) -> Tensor:

@@ -20,7 +20,7 @@ def paint_grid(
     """
     (x0, c0, c1), (y0, r0, r1) = (
         _visible_cells(at, stride, len(grid), length)
-        for at, length in zip(corner, canvas.shape[1::-1])
+        for at, length in zip(corner, canvas.shape[1::-1], strict=True)
     )
     if c0 >= c1 or r0 >= r1:
         return

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network on PyTorch, on a CPU or a CUDA device."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from stt_ros import zoo
+from stt_ros.engines import EngineError
+from stt_ros.model import normalise
+
+_DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+
+
+class TorchEngine:
+    """Runs a model of the zoo; see ``stt_ros.engines.Engine``."""
+
+    def __init__(self, weights: str, device: str, precision: str) -> None:
+        self.device = _choose_device(device)
+        self.precision = _choose_precision(precision, self.device)
+        self.model = zoo.load(weights).to(self.device).eval()
+        self.pattern = self.model.config.pattern
+        self.description = f'{weights} on {self.device} with torch {self.precision}'
+
+    @torch.inference_mode()
+    def run(self, tokens: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return logits (B,M,N,T,T), -inf where a token is invalid, and ious (B,M), float32."""
+        positions = np.flatnonzero(valid.any(axis=0))  # tokens outside the image for all gazes
+        logits, ious = self._forward(tokens[:, positions], valid[:, positions], positions)
+        full = np.full(
+            (*logits.shape[:2], *tokens.shape[1:2], *logits.shape[3:]), -np.inf, np.float32
+        )
+        full[:, :, positions] = logits.float().cpu().numpy()
+        full.swapaxes(1, 2)[~valid] = -np.inf
+        return full, ious.float().cpu().numpy()
+
+    def _forward(self, tokens: np.ndarray, valid: np.ndarray, positions: np.ndarray):
+        dtype = _DTYPES[self.precision]
+        tokens, valid, positions = (
+            torch.from_numpy(a).to(self.device) for a in (tokens, valid, positions)
+        )
+        positions = positions.expand(len(tokens), -1)
+        try:
+            with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+                return self.model(normalise(tokens), valid, positions)
+        except torch.cuda.OutOfMemoryError as error:
+            raise EngineError(
+                f'{self.device} has no memory left for {len(tokens)} gazes at once: segment fewer '
+                f'at a time or use a smaller model ({str(error).splitlines()[0]})'
+            ) from error
+
+    def device_memory(self) -> int:
+        """Bytes that PyTorch holds on the CUDA device."""
+        return torch.cuda.memory_reserved(self.device) if self.device.type == 'cuda' else 0
+
+
+def _choose_device(device: str) -> torch.device:
+    if device == 'auto':
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    if device.startswith('cuda'):
+        index = device.partition(':')[2] or '0'
+        if not torch.cuda.is_available() or not index.isdigit():
+            raise EngineError(
+                f"device '{device}' was asked for, but PyTorch {torch.__version__} sees no CUDA device "
+                "here; use device 'cpu' or 'auto', or install a CUDA build of PyTorch"
+            )
+        if int(index) >= torch.cuda.device_count():
+            raise EngineError(
+                f"device '{device}': there are {torch.cuda.device_count()} CUDA devices"
+            )
+    return torch.device(device)
+
+
+def _choose_precision(precision: str, device: torch.device) -> str:
+    if precision == 'auto':
+        if device.type == 'cuda':
+            return 'bf16' if torch.cuda.is_bf16_supported(including_emulation=False) else 'fp16'
+        # Without the instructions bf16 is emulated, slower than fp32.
+        native_bf16 = getattr(torch.cpu, '_is_avx512_bf16_supported', lambda: False)
+        return 'bf16' if native_bf16() else 'fp32'
+    if precision == 'fp16' and device.type == 'cpu':
+        raise EngineError("precision 'fp16' needs a CUDA device; a CPU runs 'fp32' or 'bf16'")
+    return precision

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The layers of the network, with the parameter names and layouts of the published weights."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention with the parameter layout of ``nn.MultiheadAttention``."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Map (B,L,E) to (B,L,E); mask (B,1,1,L) bool, True for keys that may be read."""
+        q, k, v = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
+        return self.out_proj(_attend(q, k, v, self.heads, mask))
+
+
+class CrossAttention(nn.Module):
+    """Queries (B,L,F) read a context (B,S,F) through an inner width of F/2."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q_proj = nn.Linear(width, width // 2)
+        self.kv_proj = nn.Linear(width, width)
+        self.out_proj = nn.Linear(width // 2, width)
+
+    def forward(self, queries: Tensor, context: Tensor, mask: Tensor | None) -> Tensor:
+        """Return (B,L,F); mask (B,1,1,S) bool, True for keys that may be read."""
+        k, v = self.kv_proj(context).chunk(2, dim=-1)
+        return self.out_proj(_attend(self.q_proj(queries), k, v, self.heads, mask))
+
+
+class MLP(nn.Module):
+    """Linear + ReLU for each hidden layer, then a Linear without."""
+
+    def __init__(self, inputs: int, hidden: int, outputs: int, layers: int = 1) -> None:
+        super().__init__()
+        sizes = [inputs] + [hidden] * layers
+        self.layers = nn.ModuleList(
+            nn.Sequential(nn.Linear(a, b), nn.ReLU()) for a, b in pairwise(sizes)
+        )
+        self.fc = nn.Linear(hidden, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., inputs) to (..., outputs)."""
+        for layer in self.layers:
+            x = layer(x)
+        return self.fc(x)
+
+
+class GroupedMLP(nn.Module):
+    """One small MLP per mask token, stored as 1x1 convolutions with a group per mask."""
+
+    def __init__(self, groups: int, width: int, outputs: int) -> None:
+        super().__init__()
+        self.groups = groups
+
+        def conv(out: int) -> nn.Conv1d:
+            return nn.Conv1d(groups * width, groups * out, 1, groups=groups)
+
+        self.layers = nn.ModuleList(nn.Sequential(conv(width), nn.ReLU()) for _ in range(2))
+        self.fc = conv(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B,M,F) to (B,M,outputs)."""
+        x = x.flatten(1)[..., None]
+        for layer in self.layers:
+            x = layer(x)
+        return self.fc(x).view(len(x), self.groups, -1)
+
+
+class Doubling(nn.Module):
+    """A transposed convolution of kernel 2, stride 2, as the linear map from a pixel to its children.
+
+    Parameters are those of ``nn.ConvTranspose2d``: weight (C_in, C_out, 2, 2), bias (C_out,).
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        bound = (4 * outputs) ** -0.5
+        self.weight = nn.Parameter(torch.empty(inputs, outputs, 2, 2).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map pixels (B,N,P,C_in) to their children (B,N,4P,C_out)."""
+        weight = self.weight.permute(2, 3, 1, 0).flatten(0, 2)
+        children = F.linear(x, weight, self.bias.repeat(4))
+        return children.view(*x.shape[:2], -1, len(self.bias))
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None) -> Tensor:
+    """Scaled dot-product attention on (B,L,A) split into heads."""
+    q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
