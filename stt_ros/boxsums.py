@@ -12,7 +12,7 @@ _scratch = threading.local()
 
 
 class BoxSums:
-    """Means of the boxes of any grid within ``region`` (x0, y0, x1, y1) of an image (H, W, C) uint8.
+    """Means of boxes of pixels in a ``region`` (x0, y0, x1, y1) of an image (H, W, C) uint8.
 
     The sums live in a buffer of the calling thread until it makes the next ``BoxSums``.
     """

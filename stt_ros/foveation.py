@@ -2,8 +2,8 @@
 """Foveated tokens of an image, and foveated values painted back into the image.
 
 A foveation pattern is a set of concentric square levels around the gaze. Level ``i`` samples the
-image at stride ``strides[i]`` and keeps only the ring that the finer levels inside it leave open, so
-resolution falls off with the distance from the gaze (Schmidt & Newcombe, "Segment This Thing",
+image at stride ``strides[i]`` and keeps only the ring that the finer levels inside it leave open,
+so resolution falls off with the distance from the gaze (Schmidt & Newcombe, "Segment This Thing",
 CVPR 2025). Pixels are ``(x, y)``: x to the right, y down, (0, 0) the top-left pixel.
 """
 
@@ -154,6 +154,33 @@ class FoveationPattern:
             self._scatter(np.multiply.outer(heights, widths)[..., None], level, areas[:, None])
         return areas
 
+    def bounding_roi(
+        self, selected: np.ndarray, gaze: Sequence[float], size: tuple[int, int]
+    ) -> tuple[int, int, int, int]:
+        """Return the roi (x, y, width, height) of an image (H, W) that holds the selected values.
+
+        ``selected`` is (N, T, T) bool. The roi has a margin of the coarsest stride, so that it also
+        holds every pixel whose bilinear interpolation reads a selected value.
+        """
+        rows, columns = selected.any(axis=2), selected.any(axis=1)
+        boxes = []
+        for level in self.levels:
+            token, row = np.nonzero(rows[level.tokens])
+            if len(token):
+                ys = level.rows[token] * self.token_size + row
+                token, column = np.nonzero(columns[level.tokens])
+                xs = level.cols[token] * self.token_size + column
+                box = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
+                boxes.append(level.offset + box * level.stride)
+        if not boxes:
+            return 0, 0, 0, 0
+        origin, margin = np.array(self.crop_origin(gaze)), self.strides[-1]
+        limits = np.array(size[::-1])
+        low = np.clip(np.min(boxes, axis=0)[:2] + origin - margin, 0, limits)
+        high = np.clip(np.max(boxes, axis=0)[2:] + origin + margin, low, limits)
+        x, y, width, height = (int(v) for v in (*low, *(high - low)))
+        return x, y, width, height
+
     def _region(self, origin: tuple[int, int], shape: tuple[int, ...]) -> tuple[int, int, int, int]:
         """Return the part (x0, y0, x1, y1) of the image inside the receptive field."""
         (ox, oy), side = origin, self.receptive_field
@@ -189,7 +216,7 @@ class FoveationPattern:
         )
 
     def _grids(self, values: np.ndarray, fill_holes: bool) -> list[np.ndarray]:
-        """Lay each level's values out as an image (n, n[, C]); holes hold the finer levels' means."""
+        """Lay each level's values out as an image (n, n[, C]); holes hold the means inside."""
         grids: list[np.ndarray] = []
         t, channels = self.token_size, values.shape[3:]
         for level in self.levels:
@@ -231,7 +258,8 @@ def _check_image(image: np.ndarray, channels: int) -> np.ndarray:
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim not in (2, 3):
         raise ValueError(
-            f'image is {image.dtype} of shape {image.shape}; expected uint8 (H, W, {channels}) or (H, W)'
+            f'image is {image.dtype} of shape {image.shape}; '
+            f'expected uint8 (H, W, {channels}) or (H, W)'
         )
     if image.ndim == 2:
         image = image[..., None]

@@ -83,7 +83,7 @@ class GroupedMLP(nn.Module):
 
 
 class Doubling(nn.Module):
-    """A transposed convolution of kernel 2, stride 2, as the linear map from a pixel to its children.
+    """A transposed convolution of kernel 2, stride 2: a linear map from a pixel to its children.
 
     Parameters are those of ``nn.ConvTranspose2d``: weight (C_in, C_out, 2, 2), bias (C_out,).
     """

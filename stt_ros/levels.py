@@ -75,5 +75,6 @@ def check_pattern(token_size: int, strides: tuple[int, ...], grids: tuple[int, .
             raise ValueError(f'{where}: inner block of {inner} is not a multiple of the stride')
         if (grids[i] - inner // strides[i]) % 2:
             raise ValueError(
-                f'{where}: ring around {inner // strides[i]} cells is not equally thick on all sides'
+                f'{where}: ring around {inner // strides[i]} cells is not equally thick on all '
+                'sides'
             )

@@ -117,7 +117,7 @@ class EncoderBlock(nn.Module):
 
 
 class MaskDecoder(nn.Module):
-    """Mask and IoU queries read the image features; each mask is a product with upscaled features."""
+    """Mask and IoU queries read the image; a mask is a product with the upscaled features."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Engines run the network: ``run(tokens, valid)`` on NumPy arrays, whatever does the work inside."""
+"""Engines run the network: NumPy arrays in and out, whatever does the work inside."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ class Engine(Protocol):
     description: str  # model, device and precision, for logs and diagnostics
 
     def run(self, tokens: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Map RGB tokens (B,N,3,T,T) uint8, valid (B,N) bool to logits (B,M,N,T,T), ious (B,M) float32."""
+        """Segment B foveated views: RGB tokens (B,N,3,T,T) uint8 and valid (B,N) bool.
+
+        Returns logits (B,M,N,T,T), -inf where a token is invalid, and ious (B,M), both float32.
+        """
 
     def device_memory(self) -> int:
         """Bytes of accelerator memory in use; 0 on a CPU."""

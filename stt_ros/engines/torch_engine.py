@@ -62,8 +62,8 @@ def _choose_device(device: str) -> torch.device:
         index = device.partition(':')[2] or '0'
         if not torch.cuda.is_available() or not index.isdigit():
             raise EngineError(
-                f"device '{device}' was asked for, but PyTorch {torch.__version__} sees no CUDA device "
-                "here; use device 'cpu' or 'auto', or install a CUDA build of PyTorch"
+                f"device '{device}' was asked for, but PyTorch {torch.__version__} sees no CUDA "
+                "device here; use device 'cpu' or 'auto', or install a CUDA build of PyTorch"
             )
         if int(index) >= torch.cuda.device_count():
             raise EngineError(

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Point at pixels of an image, get masks: frame and gazes in, sorted hypotheses out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from stt_ros import engines, masks
+from stt_ros.foveation import FoveationPattern
+from stt_ros.frame import Frame
+
+# Gazes per call of the engine: bounds the memory of a long list.
+MAX_BATCH = 32
+
+
+@dataclass(frozen=True)
+class View:
+    """One foveated look: the pattern laid on an image of ``size`` (H, W) around ``gaze`` (x, y)."""
+
+    pattern: FoveationPattern
+    gaze: tuple[float, float]
+    size: tuple[int, int]
+    tokens: np.ndarray  # (N, 3, T, T) uint8, RGB
+
+    @cached_property
+    def areas(self) -> np.ndarray:
+        """Pixels of the image behind each value, (N, T, T) int32."""
+        return self.pattern.cell_areas(self.gaze, self.size)
+
+    def picture(self) -> np.ndarray:
+        """What the network saw, (H, W, 3) uint8 RGB; black outside the receptive field."""
+        return self.pattern.paint(self.tokens, self.gaze, self.size)
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One of the masks that a gaze may mean; painted when first asked for."""
+
+    view: View
+    logits: np.ndarray  # (N, T, T) float32, foveated like the tokens
+    predicted_iou: float  # as the network says it, not clipped
+    interpolation: str = 'bilinear'
+    threshold: float = 0.0  # logit above which a pixel is in the mask
+
+    @cached_property
+    def stability(self) -> float:
+        """How little the mask changes when the threshold moves by one logit, in [0, 1]."""
+        return masks.stability(self.logits, self.view.areas, self.threshold)
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Tight box (x, y, width, height) of the mask in pixels; all 0 when it is empty."""
+        return self._painted[0]
+
+    @property
+    def crop(self) -> np.ndarray:
+        """The mask inside its box, (height, width) bool."""
+        return self._painted[1]
+
+    @cached_property
+    def area_px(self) -> int:
+        """Number of pixels in the mask."""
+        return int(np.count_nonzero(self.crop))
+
+    def mask(self) -> np.ndarray:
+        """The mask of the whole image, (H, W) bool."""
+        full = np.zeros(self.view.size, bool)
+        x, y, width, height = self.box
+        full[y : y + height, x : x + width] = self.crop
+        return full
+
+    @cached_property
+    def _painted(self) -> tuple[tuple[int, int, int, int], np.ndarray]:
+        view = self.view
+        roi = view.pattern.bounding_roi(self.logits > self.threshold, view.gaze, view.size)
+        painted = view.pattern.paint(self.logits, view.gaze, view.size, self.interpolation, roi)
+        inside = painted > self.threshold
+        x, y, width, height = masks.bounding_box(inside)
+        crop = inside[y : y + height, x : x + width]
+        return ((roi[0] + x, roi[1] + y, width, height) if crop.size else (0, 0, 0, 0)), crop
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """All that one gaze may mean, the most likely first."""
+
+    view: View
+    hypotheses: tuple[Hypothesis, ...]
+
+    @property
+    def gaze(self) -> tuple[float, float]:
+        """The gaze (x, y) in pixels."""
+        return self.view.gaze
+
+
+class Segmenter:
+    """A loaded network and the way from a frame to masks."""
+
+    def __init__(self, engine: engines.Engine) -> None:
+        self.engine = engine
+
+    @classmethod
+    def create(
+        cls,
+        weights: str = 'default',
+        device: str = 'auto',
+        precision: str = 'auto',
+        engine: str = 'auto',
+    ) -> Segmenter:
+        """Load a model; see ``stt_ros.engines.create`` for the values and errors."""
+        return cls(engines.create(weights, device, precision, engine))
+
+    @property
+    def pattern(self) -> FoveationPattern:
+        """The network's foveation pattern."""
+        return self.engine.pattern
+
+    def segment(
+        self,
+        image: np.ndarray | Frame,
+        gazes: Sequence[Sequence[float]],
+        interpolation: str = 'bilinear',
+        threshold: float = 0.0,
+    ) -> list[Segmentation]:
+        """Segment what each gaze (x, y), in pixels, points at; one result per gaze, in order.
+
+        ``image`` is RGB (H, W, 3) or gray (H, W) uint8, or a ``Frame`` in its own channel order.
+        Raises ``ValueError`` for an image that is none of these or a gaze outside it.
+        """
+        frame = image if isinstance(image, Frame) else _as_frame(image)
+        gazes = [check_inside(gaze, frame.size) for gaze in gazes]
+        results: list[Segmentation] = []
+        for start in range(0, len(gazes), MAX_BATCH):
+            batch = gazes[start : start + MAX_BATCH]
+            tokens, valid = self.pattern.foveate(frame.pixels, np.array(batch), frame.filler)
+            if frame.reversed:
+                tokens = np.ascontiguousarray(tokens[:, :, ::-1])
+            logits, ious = self.engine.run(tokens, valid)
+            for gaze, seen, maps, scores in zip(batch, tokens, logits, ious, strict=True):
+                view = View(self.pattern, gaze, frame.size, seen)
+                ranked = tuple(
+                    Hypothesis(view, maps[k], float(scores[k]), interpolation, threshold)
+                    for k in np.argsort(-scores, kind='stable')
+                )
+                results.append(Segmentation(view, ranked))
+        return results
+
+    def warm_up(self) -> None:
+        """Run once on a blank image, so that the first real frame is as fast as the others."""
+        side = self.pattern.receptive_field
+        self.segment(np.zeros((side, side, 3), np.uint8), [(side / 2, side / 2)])
+
+
+def check_inside(gaze: Sequence[float], size: tuple[int, int]) -> tuple[float, float]:
+    """Return the gaze (x, y) if it lies in an image of ``size`` (H, W), else raise ``ValueError``."""
+    x, y = (float(v) for v in gaze)
+    if not (0 <= x < size[1] and 0 <= y < size[0]):  # NaN fails too
+        raise ValueError(
+            f'gaze ({x:g}, {y:g}) is outside the image of {size[1]} x {size[0]} pixels: '
+            f'x must be in [0, {size[1]}), y in [0, {size[0]})'
+        )
+    return x, y
+
+
+def _as_frame(image: np.ndarray) -> Frame:
+    image = np.asarray(image)
+    return Frame(image, 'mono' if image.ndim == 2 else 'rgb')

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures for people: a mask over its image, the gaze, what the network saw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+MASK_COLOUR = (0, 200, 120)
+GAZE_COLOUR = (255, 60, 60)
+
+
+def overlay(
+    image: np.ndarray,
+    mask: np.ndarray | None = None,
+    gaze: Sequence[float] | None = None,
+    colour: Sequence[int] = MASK_COLOUR,
+    alpha: float = 0.5,
+) -> np.ndarray:
+    """Return a copy of an image (H, W, 3) uint8 with a mask (H, W) bool tinted and outlined.
+
+    ``colour`` is in the image's channel order, ``alpha`` the tint's share in [0, 1]; the gaze
+    (x, y) in pixels becomes a cross in a ring.
+    """
+    out = np.ascontiguousarray(image).copy()
+    thickness = line_width(image.shape[:2])
+    if mask is not None and mask.any():
+        x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+        part, inside = out[y : y + height, x : x + width], mask[y : y + height, x : x + width]
+        tinted = cv2.addWeighted(part, 1 - alpha, np.full_like(part, colour), alpha, 0)
+        np.copyto(part, tinted, where=inside[..., None])
+        outlines, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+        cv2.drawContours(out, outlines, -1, (255, 255, 255), thickness, cv2.LINE_AA)
+    if gaze is not None:
+        draw_gaze(out, gaze, thickness)
+    return out
+
+
+def draw_gaze(image: np.ndarray, gaze: Sequence[float], thickness: int = 2) -> None:
+    """Draw a gaze (x, y) into an image (H, W, 3) uint8, legible on any ground."""
+    centre = (round(gaze[0]), round(gaze[1]))
+    radius = 4 * thickness
+    for colour, width in (((0, 0, 0), 3 * thickness), ((255, 255, 255), thickness)):
+        cv2.circle(image, centre, radius, colour, width, cv2.LINE_AA)
+    cv2.circle(image, centre, thickness, GAZE_COLOUR, -1, cv2.LINE_AA)
+
+
+def label(image: np.ndarray, lines: Sequence[str]) -> None:
+    """Write lines of text into the top-left corner of an image (H, W, 3) uint8."""
+    scale = max(0.4, image.shape[0] / 1000)
+    step = round(34 * scale)
+    for i, text in enumerate(lines):
+        at = (step // 3, step * (i + 1))
+        for colour, width in (((0, 0, 0), 4), ((255, 255, 255), 1)):
+            cv2.putText(
+                image, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, width, cv2.LINE_AA
+            )
+
+
+def line_width(size: Sequence[int]) -> int:
+    """A line width in pixels that looks the same on images (H, W) of any size."""
+    return max(1, round(min(size) / 360))
