@@ -156,7 +156,7 @@ class Segmenter:
 
 
 def check_inside(gaze: Sequence[float], size: tuple[int, int]) -> tuple[float, float]:
-    """Return the gaze (x, y) if it lies in an image of ``size`` (H, W), else raise ``ValueError``."""
+    """Return the gaze (x, y) if it is in an image of ``size`` (H, W), else raise ``ValueError``."""
     x, y = (float(v) for v in gaze)
     if not (0 <= x < size[1] and 0 <= y < size[0]):  # NaN fails too
         raise ValueError(
