@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Starts the segmentation node, and RViz when asked.
+
+ros2 launch stt_ros stt.launch.py image:=/camera/color/image_raw
+"""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import EnvironmentVariable, LaunchConfiguration
+from launch_ros.actions import LifecycleNode, Node
+
+BOOLEANS = ['true', 'false', 'True', 'False']
+AS_FILE = ['']  # an argument left empty keeps the value of params_file
+
+# name, default, allowed values (None: any), description
+TOPICS = (
+    ('image', 'image', None, 'Camera image topic, without /compressed'),
+    ('camera_info', '', None, 'CameraInfo topic; empty: camera_info beside the image topic'),
+    ('depth', 'depth', None, 'Depth image topic, registered to the image'),
+    ('gaze', 'gaze', None, 'PointStamped topic of an eye tracker'),
+    ('clicked_point', 'clicked_point', None, "PointStamped topic of RViz' Publish Point tool"),
+    (
+        'mouse_left', '', None,
+        'Point topic of rqt_image_view clicks; empty: <image>_mouse_left, or '
+        '<image>/compressed_mouse_left with image_transport:=compressed',
+    ),
+)
+PARAMETERS = (
+    ('weights', '', None, 'Model name or weights file'),
+    ('device', '', None, 'auto, cpu, cuda or cuda:<number>'),
+    ('engine', '', AS_FILE + ['auto', 'torch'], 'What runs the network'),
+    ('precision', '', AS_FILE + ['auto', 'fp32', 'bf16', 'fp16'], 'Arithmetic of the network'),
+    ('mode', '', AS_FILE + ['on_prompt', 'continuous'], 'One result per prompt, or per frame'),
+    ('image_transport', '', AS_FILE + ['raw', 'compressed'], 'How the images arrive'),
+    ('autostart', '', AS_FILE + BOOLEANS, 'Configure and activate the node at start'),
+    ('use_sim_time', '', AS_FILE + BOOLEANS, 'Take the time from /clock'),
+)
+PROCESS = (
+    ('namespace', '', None, 'Namespace of the node'),
+    ('name', 'stt', None, 'Name of the node: outputs are ~/segmentation, ~/mask, ~/overlay'),
+    ('params_file', '', None, 'Parameter file; empty: config/stt.yaml of this package'),
+    ('log_level', 'info', ['debug', 'info', 'warn', 'error', 'fatal'], 'Least severity to log'),
+    ('use_respawn', 'false', BOOLEANS, 'Start the node again when it ends'),
+    ('rviz', 'false', BOOLEANS, 'Also start rviz2 with image, overlay and mask'),
+)
+SHARE = Path(get_package_share_directory('stt_ros'))
+
+
+def derived_topics(values):
+    """Fill in the topics that follow from the image topic; return {input: topic}."""
+    topics = {name: values[name] for name, *_ in TOPICS}
+    image = topics['image'].rstrip('/')
+    beside, slash, _ = image.rpartition('/')
+    viewed = f'{image}/compressed' if values['image_transport'] == 'compressed' else image
+    topics['camera_info'] = topics['camera_info'] or f'{beside}{slash}camera_info'
+    topics['mouse_left'] = topics['mouse_left'] or f'{viewed}_mouse_left'
+    return topics
+
+
+def parameter_sources(values):
+    """Return the parameter file, followed by the parameters that were given as arguments."""
+    file = Path(values['params_file'] or SHARE / 'config' / 'stt.yaml')
+    if not file.is_file():
+        raise RuntimeError(f'params_file:={file}: there is no such file')
+    given = {name: values[name] for name, *_ in PARAMETERS if values[name]}
+    for name in ('autostart', 'use_sim_time'):
+        if name in given:
+            given[name] = given[name].lower() == 'true'
+    return [str(file)] + ([given] if given else [])
+
+
+def dds_profile(context):
+    """Return the environment that gives Fast DDS room for images, unless the user chose one."""
+    files = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
+    for name in (*files, 'FASTDDS_BUILTIN_TRANSPORTS'):
+        if EnvironmentVariable(name, default_value='').perform(context):
+            return {}
+    return dict.fromkeys(files, str(SHARE / 'config' / 'fastdds.xml'))
+
+
+def start(context):
+    """Make the actions for the given arguments."""
+    values = {
+        name: LaunchConfiguration(name).perform(context)
+        for name, *_ in TOPICS + PARAMETERS + PROCESS
+    }
+    topics = derived_topics(values)
+    shared = {
+        'namespace': values['namespace'],
+        'output': 'screen',
+        'additional_env': dds_profile(context),
+    }
+    node = LifecycleNode(
+        package='stt_ros',
+        executable='stt_node',
+        name=values['name'],
+        parameters=parameter_sources(values),
+        remappings=list(topics.items()),
+        arguments=['--ros-args', '--log-level', values['log_level']],
+        respawn=values['use_respawn'].lower() == 'true',
+        respawn_delay=2.0,
+        **shared,
+    )
+    if values['rviz'].lower() != 'true':
+        return [node]
+    shown = {'/image': topics['image'], '/clicked_point': topics['clicked_point']}
+    shown.update({f'/stt/{output}': f'{values["name"]}/{output}' for output in ('overlay', 'mask')})
+    rviz = Node(
+        package='rviz2',
+        executable='rviz2',
+        name='rviz',
+        arguments=['-d', str(SHARE / 'config' / 'stt.rviz')],
+        remappings=list(shown.items()),
+        **shared,
+    )
+    return [node, rviz]
+
+
+def generate_launch_description():
+    """Declare the arguments and start the node with them."""
+    declarations = [
+        DeclareLaunchArgument(name, default_value=default, choices=choices, description=text)
+        for name, default, choices, text in TOPICS + PARAMETERS + PROCESS
+    ]
+    return LaunchDescription([*declarations, OpaqueFunction(function=start)])

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all tests share: a ROS domain that nobody else uses, this machine only, room for images."""
+
+import contextlib
+import fcntl
+import os
+import random
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import stt_ros
+
+PROFILE = Path(__file__).resolve().parent.parent / 'config' / 'fastdds.xml'
+PROFILE_VARIABLES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
+
+
+@contextlib.contextmanager
+def free_domain():
+    """Yield a ROS domain id that no other test run of this machine holds."""
+    for domain in random.sample(range(1, 101), 100):
+        path = Path(tempfile.gettempdir(), f'stt_ros_domain_{domain}_{os.getuid()}.lock')
+        with open(path, 'w') as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield domain
+            return
+    raise RuntimeError('all 100 ROS domains are held by other test runs')
+
+
+def pytest_configure(config):
+    """Isolate this run, and every process that it starts, before anything imports rclpy."""
+    domain = free_domain()
+    os.environ['ROS_DOMAIN_ID'] = str(domain.__enter__())
+    config.add_cleanup(lambda: domain.__exit__(None, None, None))
+    if os.environ.get('ROS_DISTRO') == 'humble':
+        os.environ['ROS_LOCALHOST_ONLY'] = '1'
+    else:
+        os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    if not any(os.environ.get(name) for name in (*PROFILE_VARIABLES, 'FASTDDS_BUILTIN_TRANSPORTS')):
+        os.environ.update(dict.fromkeys(PROFILE_VARIABLES, str(PROFILE)))
+
+
+def pytest_report_header():
+    """Say which stt_ros is being tested: the sources, ./stt's or a colcon workspace's."""
+    return f'stt_ros: {Path(stt_ros.__file__).parent}'
+
+
+@pytest.fixture
+def ros_domain(monkeypatch):
+    """Give one test, and the processes that it starts, a ROS domain of its own."""
+    with free_domain() as domain:
+        monkeypatch.setenv('ROS_DOMAIN_ID', str(domain))
+        yield domain
