@@ -26,11 +26,12 @@ def cached(file: str) -> Path | None:
     return Path(path) if isinstance(path, str) else None
 
 
-def fetch(file: str, force: bool = False) -> Path:
+def fetch(file: str, size: str = '', force: bool = False) -> Path:
     """Return the path of a published file, downloading it (with a progress bar) on first use.
 
     A connection that breaks is resumed where it broke; the checksum of the whole file is compared
-    with the hub's. ``force`` downloads again even if the file is there. Raises ``DownloadError``.
+    with the hub's. ``size`` is for the user to read; ``force`` downloads again what is there.
+    Raises ``DownloadError``.
     """
     hub = _hub()
     path = None if force else cached(file)
@@ -38,8 +39,8 @@ def fetch(file: str, force: bool = False) -> Path:
         return path
     url = hub.hf_hub_url(REPO, file)
     _log.warning(
-        'downloading %s\nThese weights are licensed %s: not for commercial use '
-        '(https://creativecommons.org/licenses/by-nc/4.0/).', url, LICENCE,
+        'downloading %s %s\nThese weights are licensed %s: not for commercial use '
+        '(https://creativecommons.org/licenses/by-nc/4.0/).', url, size, LICENCE,
     )  # fmt: skip
     try:
         path = Path(hub.hf_hub_download(REPO, file, force_download=force))

@@ -73,7 +73,7 @@ def weights_path(name: str, force_download: bool = False) -> Path:
     name = _known(name)
     if name in EMBEDDED:
         return EMBEDDED[name]
-    return download.fetch(PUBLISHED[name][0], force=force_download)
+    return download.fetch(*PUBLISHED[name], force=force_download)
 
 
 def models() -> list[ModelInfo]:
