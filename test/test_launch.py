@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The launch file: with launch_ros what it makes of its arguments, without it what can be read."""
+
+import ast
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LAUNCH_FILE = ROOT / 'launch' / 'stt.launch.py'
+PROFILE_VARIABLES = (
+    'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_BUILTIN_TRANSPORTS',
+)
+yaml = pytest.importorskip('yaml')
+
+
+def table(name):
+    """Return the rows of one of the launch file's argument tables, without importing launch."""
+    constants = {}
+    for node in ast.parse(LAUNCH_FILE.read_text()).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            expression = compile(ast.Expression(node.value), str(LAUNCH_FILE), 'eval')
+            if node.targets[0].id == name:
+                return eval(expression, {}, constants)
+            if isinstance(node.value, (ast.List, ast.Tuple)):
+                constants[node.targets[0].id] = eval(expression, {}, constants)
+    raise AssertionError(f'no {name} in {LAUNCH_FILE}')
+
+
+def parameters_of_the_node():
+    file = yaml.safe_load((ROOT / 'config' / 'stt.yaml').read_text())
+    assert list(file) == ['/**'], 'the parameters must reach the node under any name and namespace'
+    return file['/**']['ros__parameters']
+
+
+def test_arguments_are_unique_and_described():
+    rows = [row for name in ('TOPICS', 'PARAMETERS', 'PROCESS') for row in table(name)]
+    names = [name for name, *_ in rows]
+    assert len(set(names)) == len(names)
+    for name, default, choices, description in rows:
+        assert description, name
+        assert choices is None or default in choices, name
+
+
+def test_parameter_arguments_exist_in_the_parameter_file():
+    known = set(parameters_of_the_node()) | {'use_sim_time'}  # declared by every ROS 2 node
+    assert {name for name, *_ in table('PARAMETERS')} <= known
+
+
+def test_parameter_arguments_default_to_the_parameter_file():
+    assert {default for _, default, *_ in table('PARAMETERS')} == {''}
+
+
+def test_fast_dds_profile_has_room_for_images():
+    names = {'p': 'http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles'}
+    profile = ElementTree.parse(ROOT / 'config' / 'fastdds.xml')
+    transports = profile.findall('.//p:transport_descriptor', names)
+    assert [t.findtext('p:type', None, names) for t in transports] == ['SHM', 'UDPv4']
+    assert int(transports[0].findtext('p:segment_size', None, names)) == 64 << 20
+    assert int(transports[0].findtext('p:maxMessageSize', None, names)) == 32 << 20
+    assert profile.findtext('.//p:useBuiltinTransports', None, names) == 'false'
+
+
+def test_rviz_layout_shows_what_the_node_publishes():
+    layout = yaml.safe_load((ROOT / 'config' / 'stt.rviz').read_text())['Visualization Manager']
+    shown = {
+        display['Topic']['Value']: display['Topic']['Reliability Policy']
+        for display in layout['Displays']
+        if display['Class'] == 'rviz_default_plugins/Image'
+    }
+    assert shown == dict.fromkeys(('/image', '/stt/overlay', '/stt/mask'), 'Best Effort')
+    tools = {tool['Class']: tool for tool in layout['Tools']}
+    assert tools['rviz_default_plugins/PublishPoint']['Topic']['Value'] == '/clicked_point'
+
+
+IMAGES = """
+import array, sys, rclpy
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image
+rclpy.init()
+node = rclpy.create_node('camera')
+publisher = node.create_publisher(Image, 'image', qos_profile_sensor_data)
+message = Image(width=1280, height=720, step=3840, encoding='rgb8')
+message.data = array.array('B', bytes(3840 * 720))
+left = int(sys.argv[1])
+def publish():
+    global left
+    if publisher.get_subscription_count() and left:
+        left -= 1
+        publisher.publish(message)
+node.create_timer(1 / 30, publish)
+while True:
+    rclpy.spin_once(node)
+"""
+
+
+def test_fast_dds_profile_brings_every_720p_frame_to_another_process(ros_domain, monkeypatch):
+    """Without the profile, 0 of 150 such frames arrive."""
+    rclpy = pytest.importorskip('rclpy', reason='needs ROS 2: run ./stt test')
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.qos import qos_profile_sensor_data
+    from sensor_msgs.msg import Image
+
+    for name in PROFILE_VARIABLES[:2]:
+        monkeypatch.setenv(name, str(ROOT / 'config' / 'fastdds.xml'))
+    camera = subprocess.Popen([sys.executable, '-c', IMAGES, '30'], env=dict(os.environ))
+    context = rclpy.Context()
+    try:
+        rclpy.init(context=context, domain_id=ros_domain)
+        node = rclpy.create_node('viewer', context=context)
+        executor = SingleThreadedExecutor(context=context)
+        executor.add_node(node)
+        all_arrived = rclpy.task.Future(executor=executor)
+        sizes = []
+
+        def count(image):
+            sizes.append(len(image.data))
+            if len(sizes) == 30:
+                all_arrived.set_result(True)
+
+        node.create_subscription(Image, 'image', count, qos_profile_sensor_data)
+        executor.spin_until_future_complete(all_arrived, timeout_sec=20)
+        assert sizes == [1280 * 720 * 3] * 30
+    finally:
+        camera.kill()
+        camera.wait()
+        rclpy.shutdown(context=context)
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """Return a function that runs the launch file's own logic with arguments: its actions."""
+    launch = pytest.importorskip('launch', reason='launch is not on PyPI: needs ROS 2 from apt')
+    pytest.importorskip('launch_ros', reason='launch_ros is not on PyPI: needs ROS 2 from apt')
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+    for name in PROFILE_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+    def run(**arguments):
+        context = launch.LaunchContext()
+        context.launch_configurations.update(arguments)
+        source = PythonLaunchDescriptionSource(str(LAUNCH_FILE))
+        *declarations, function = source.get_launch_description(context).entities
+        for declaration in declarations:
+            declaration.visit(context)
+        nodes = function.visit(context)
+        for node in nodes:
+            node._perform_substitutions(context)
+        return nodes
+
+    return run
+
+
+def remaps(node):
+    return dict(node.expanded_remapping_rules)
+
+
+def test_defaults_start_one_node(launched):
+    (node,) = launched()
+    assert node.node_name == '/stt'
+    assert remaps(node)['image'] == 'image'
+
+
+def test_topics_follow_the_image(launched):
+    (node,) = launched(image='/camera/color/image_raw')
+    assert remaps(node)['camera_info'] == '/camera/color/camera_info'
+    assert remaps(node)['mouse_left'] == '/camera/color/image_raw_mouse_left'
+
+
+def test_clicks_on_the_compressed_image(launched):
+    (node,) = launched(image='/camera/image_raw', image_transport='compressed')
+    assert remaps(node)['mouse_left'] == '/camera/image_raw/compressed_mouse_left'
+
+
+def test_a_wrong_choice_is_refused(launched):
+    with pytest.raises(RuntimeError, match='continuous'):
+        launched(mode='sometimes')
+
+
+def test_a_missing_parameter_file_is_named(launched):
+    with pytest.raises(RuntimeError, match='/no/such.yaml'):
+        launched(params_file='/no/such.yaml')
+
+
+def test_rviz_shows_the_nodes_topics(launched):
+    _, rviz = launched(rviz='true', name='eye', image='/camera/image_raw')
+    assert remaps(rviz)['/image'] == '/camera/image_raw'
+    assert remaps(rviz)['/stt/overlay'] == 'eye/overlay'
