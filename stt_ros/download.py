@@ -87,8 +87,8 @@ def _reason(error: BaseException) -> str:
         error = error.__cause__  # it only says that there is no cached file either
     if isinstance(error, OfflineModeIsEnabled):
         return 'HF_HUB_OFFLINE forbids the network and the file is not in the cache'
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return ' '.join([f'{type(error).__name__}:', *lines[:2]])
+    lines = [line.strip(' .') for line in str(error).splitlines() if line.strip()]
+    return ': '.join([type(error).__name__, *lines[:1]])
 
 
 def _advice(file: str, url: str, reason: str) -> str:
