@@ -84,8 +84,7 @@ def models() -> list[ModelInfo]:
 def _describe(name: str) -> ModelInfo:
     parameters = sum(torch.Size(s).numel() for s in weights_io.shapes(CONFIGS[name]).values())
     if name in EMBEDDED:
-        path = EMBEDDED[name] if EMBEDDED[name].exists() else None
-        return ModelInfo(name, parameters, 'Apache-2.0', '', path)
+        return ModelInfo(name, parameters, 'Apache-2.0', '', EMBEDDED[name])
     file, size = PUBLISHED[name]
     try:
         path = download.cached(file)
