@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses on foveated masks: every cell counts with the image pixels behind it."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def weighted_iou(inside: Tensor, target: Tensor, area: Tensor) -> Tensor:
+    """IoU in image pixels of masks (B,M,P) bool with a target (B,P) bool; area (B,P). Returns (B,M)."""
+    target = target[:, None] & (area[:, None] > 0)
+    both = ((inside & target) * area[:, None]).sum(-1)
+    either = ((inside | target) * area[:, None]).sum(-1)
+    return both / either.clamp(min=1e-6)
+
+
+def mask_losses(logits: Tensor, target: Tensor, area: Tensor, focal: float) -> Tensor:
+    """Focal + dice of each hypothesis (B,M); logits (B,M,P), target (B,P) in [0, 1], area (B,P) px.
+
+    Dice counts areas, as IoU does. Focal counts sqrt(area): by area, the coarse far ground would
+    outweigh the thing's own outline hundreds of times.
+    """
+    target = target[:, None]
+    p = logits.sigmoid()
+    error = F.binary_cross_entropy_with_logits(logits, target.expand_as(logits), reduction='none')
+    weight = area.sqrt()[:, None]
+    weight = weight / weight.sum(-1, keepdim=True)
+    focal_loss = (error * (p - target).square() * weight).sum(-1)
+    pa = p * area[:, None]
+    both, total = (pa * target).sum(-1), pa.sum(-1) + (area[:, None] * target).sum(-1)
+    return focal * focal_loss + 1 - (2 * both + 1) / (total + 1)
+
+
+def loss(
+    logits: Tensor,
+    ious: Tensor,
+    target: Tensor,
+    area: Tensor,
+    focal: float = 20.0,
+    others: float = 0.05,
+    iou_weight: float = 1.0,
+) -> tuple[Tensor, dict]:
+    """Total loss and its parts: the best hypothesis learns the mask, all learn their IoU."""
+    each = mask_losses(logits, target, area, focal)
+    best = each.min(1).values
+    with torch.no_grad():
+        true = weighted_iou(logits > 0, target >= 0.5, area)
+    score = F.mse_loss(ious, true)
+    total = ((1 - others) * best + others * each.mean(1)).mean() + iou_weight * score
+    chosen = true.gather(1, ious.argmax(1, keepdim=True))
+    parts = {
+        'mask': best.mean(),
+        'score': score,
+        'best_iou': true.max(1).values.mean(),
+        'top_iou': chosen.mean(),
+    }
+    return total, {k: float(v.detach()) for k, v in parts.items()}

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real pictures with object masks: DAVIS-style folders, COCO annotations, and compact polygon packs.
+
+A :class:`Picture` keeps its objects as polygons or masks and hands out augmented views of itself.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+
+@dataclass
+class Picture:
+    """An RGB image (H, W, 3) uint8 and its objects: polygon lists [(n, 2) px, ...] or masks (H, W) uint8."""
+
+    image: np.ndarray
+    objects: list = field(default_factory=list)
+    name: str = ''
+
+    def mask(
+        self, index: int, matrix: np.ndarray | None = None, size: tuple | None = None
+    ) -> np.ndarray:
+        """Object ``index`` as (h, w) uint8 0..255, optionally under an affine (2, 3) into ``size`` (w, h)."""
+        thing = self.objects[index]
+        h, w = self.image.shape[:2]
+        matrix = np.eye(2, 3) if matrix is None else matrix
+        size = size or (w, h)
+        if isinstance(thing, np.ndarray):
+            return cv2.warpAffine(
+                thing, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+            )
+        canvas = np.zeros((size[1], size[0]), np.uint8)
+        rings = [np.rint((p @ matrix[:, :2].T + matrix[:, 2]) * 16).astype(np.int32) for p in thing]
+        for ring in rings:
+            cv2.fillPoly(canvas, [ring], 255, cv2.LINE_AA, 4)
+        return canvas
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """Read a picture as RGB; raises FileNotFoundError naming it when it cannot be decoded."""
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise FileNotFoundError(f'{path} is not a readable picture')
+    return np.ascontiguousarray(image[..., ::-1])
+
+
+def davis(folder: Path, every: int = 1) -> list[Picture]:
+    """A sequence: ``frames/*.jpg`` and ``masks/*.png`` (255 = the object), same stems."""
+    pictures = []
+    for frame in sorted((folder / 'frames').glob('*.jpg'))[::every]:
+        mask = cv2.imread(str(folder / 'masks' / f'{frame.stem}.png'), cv2.IMREAD_GRAYSCALE)
+        if mask is None:
+            raise FileNotFoundError(f'no mask for {frame}')
+        mask = np.where(mask > 127, 255, 0).astype(np.uint8)
+        pictures.append(Picture(read_rgb(frame), [mask], f'{folder.name}/{frame.stem}'))
+    return pictures
+
+
+def pack(folder: Path) -> list[Picture]:
+    """A compact pack: ``images/`` and ``objects.json`` {file: [{category, polygon in [0, 1]}, ...]}."""
+    pictures = []
+    for name, things in sorted(json.loads((folder / 'objects.json').read_text()).items()):
+        image = read_rgb(folder / 'images' / name)
+        h, w = image.shape[:2]
+        polygons = [[np.asarray(t['polygon'], np.float64).reshape(-1, 2) * (w, h)] for t in things]
+        pictures.append(Picture(image, polygons, name))
+    return pictures
+
+
+def coco(images: Path, annotations: Path, limit: int | None = None) -> list[Picture]:
+    """COCO-format annotations (COCO, LVIS, Open Images exports): polygons or RLE; crowds are left out."""
+    table = json.loads(annotations.read_text())
+    by_image: dict = {}
+    for a in table['annotations']:
+        if not a.get('iscrowd', 0):
+            by_image.setdefault(a['image_id'], []).append(a['segmentation'])
+    pictures = []
+    for entry in table['images'][:limit]:
+        things = [
+            _segmentation(s, entry['height'], entry['width']) for s in by_image.get(entry['id'], ())
+        ]
+        if things:
+            pictures.append(
+                Picture(read_rgb(images / entry['file_name']), things, entry['file_name'])
+            )
+    return pictures
+
+
+def _segmentation(segmentation, height: int, width: int):
+    if isinstance(segmentation, list):
+        return [np.asarray(p, np.float64).reshape(-1, 2) for p in segmentation]
+    counts = segmentation['counts']
+    if isinstance(counts, str):
+        counts = _uncompress(counts)
+    flat = np.zeros(height * width, np.uint8)
+    edges = np.concatenate([[0], np.cumsum(counts)])
+    for start, stop in zip(edges[1::2], edges[2::2]):
+        flat[start:stop] = 255
+    return np.ascontiguousarray(flat.reshape(width, height).T)
+
+
+def _uncompress(text: str) -> list[int]:
+    """COCO's compressed run lengths: base-32 varints, from the third on relative to two before."""
+    counts, i = [], 0
+    while i < len(text):
+        value, shift, more = 0, 0, True
+        while more:
+            c = ord(text[i]) - 48
+            value |= (c & 31) << shift
+            more = bool(c & 32)
+            i, shift = i + 1, shift + 5
+            if not more and c & 16:
+                value |= -1 << shift
+        counts.append(value + counts[-2] if len(counts) > 2 else value)
+    return counts
+
+
+FRAMES = ((640, 480), (854, 480), (480, 640), (481, 321), (1280, 720), (424, 240))
+FRAME_WEIGHTS = (0.32, 0.27, 0.1, 0.1, 0.15, 0.06)
+
+
+def view(
+    rng: np.random.Generator, picture: Picture
+) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+    """A random view: image (h, w, 3) uint8, the affine (2, 3) that made it, and its size (w, h)."""
+    h, w = picture.image.shape[:2]
+    frame = FRAMES[rng.choice(len(FRAMES), p=FRAME_WEIGHTS)]
+    scale = np.exp(
+        rng.normal(0, 0.1) if rng.random() < 0.4 else rng.uniform(np.log(0.45), np.log(2.2))
+    )
+    scale = float(np.clip(scale, 360 / max(h, w), 2.5))
+    stretch = np.exp(rng.normal(0, 0.1)) if rng.random() < 0.5 else 1.0
+    sx, sy = scale * stretch, scale / stretch
+    size = (min(frame[0], int(w * sx)), min(frame[1], int(h * sy)))
+    angle = rng.normal(0, 0.2) if rng.random() < 0.35 else 0.0
+    c, s = np.cos(angle), np.sin(angle)
+    flip = -1.0 if rng.random() < 0.5 else 1.0
+    linear = np.array([[c, -s], [s, c]]) @ np.diag([sx * flip, sy])
+    if rng.random() < 0.2:
+        linear = linear @ np.array([[1, rng.normal(0, 0.15)], [0, 1]])
+    # Where the frame lies: around a random object (so that something is in it), within the picture.
+    focus = _focus(rng, picture)
+    half = np.array([size[0] / sx, size[1] / sy]) / 2
+    centre = focus + rng.uniform(-0.8, 0.8, 2) * half
+    centre = np.clip(
+        centre,
+        np.minimum(half, (w / 2, h / 2)),
+        np.maximum(np.array([w, h]) - half, (w / 2, h / 2)),
+    )
+    matrix = np.concatenate([linear, (np.array(size) / 2 - linear @ centre)[:, None]], 1)
+    flags = cv2.INTER_AREA if scale < 0.7 else cv2.INTER_LINEAR
+    source, small = picture.image, matrix
+    if scale < 0.7:  # warpAffine does not average: halve first
+        source, small = cv2.resize(source, None, fx=0.5, fy=0.5, interpolation=flags), matrix.copy()
+        small[:, :2] *= 2
+    image = cv2.warpAffine(
+        source, small, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    )
+    return image, matrix, size
+
+
+def _focus(rng, picture: Picture) -> np.ndarray:
+    h, w = picture.image.shape[:2]
+    if not picture.objects or rng.random() < 0.1:
+        return rng.uniform(0, 1, 2) * (w, h)
+    thing = picture.objects[rng.integers(len(picture.objects))]
+    if isinstance(thing, np.ndarray):
+        x, y, bw, bh = cv2.boundingRect(thing)
+        return np.array([x + bw / 2, y + bh / 2])
+    points = np.concatenate(thing)
+    return (points.min(0) + points.max(0)) / 2
