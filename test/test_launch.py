@@ -55,6 +55,15 @@ def test_parameter_arguments_default_to_the_parameter_file():
     assert {default for _, default, *_ in table('PARAMETERS')} == {''}
 
 
+def test_choices_are_those_of_the_node():
+    pytest.importorskip('rclpy', reason='needs ROS 2: run ./stt test')
+    from stt_ros.ros.parameters import BY_NAME
+
+    for name, _, choices, _ in table('PARAMETERS'):
+        if name in BY_NAME and BY_NAME[name].choices and name != 'device':  # cuda:1 is not listed
+            assert set(choices) == {'', *BY_NAME[name].choices}, name
+
+
 def test_fast_dds_profile_has_room_for_images():
     names = {'p': 'http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles'}
     profile = ElementTree.parse(ROOT / 'config' / 'fastdds.xml')
