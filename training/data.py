@@ -6,7 +6,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from training import real, scenes
+from training import real
+from training.bank import Bank, make_bank
 
 HELD_OUT = slice(
     4, None, 9
@@ -40,7 +41,7 @@ def arguments(parser: argparse.ArgumentParser):
     )
 
 
-def training_bank(args) -> scenes.Bank:
+def training_bank(args) -> Bank:
     """Everything but the held-out pictures; an empty bank (drawn scenes only) when no folder is given."""
     sequences = [
         p
@@ -58,7 +59,7 @@ def training_bank(args) -> scenes.Bank:
         pictures += real.coco(images, table)
     pictures = [p for p in pictures if p.objects]
     groups = [(sequences, args.davis_share), (pictures, 1 - args.davis_share)]
-    return scenes.make_bank([g for g in groups if g[0]])
+    return make_bank([g for g in groups if g[0]])
 
 
 def held_out(folders: list[Path]) -> list[real.Picture]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from stt_ros.foveation import FoveationPattern
 from training import scenes
+from training.bank import Bank
 
 PATTERN = FoveationPattern.standard()
 T = PATTERN.token_size
@@ -89,7 +90,7 @@ class Mix:
     per_scene: int = 5
 
 
-def stream(rng: np.random.Generator, bank: scenes.Bank, mix: Mix):
+def stream(rng: np.random.Generator, bank: Bank, mix: Mix):
     """Endless records; ``kind`` 1 for views of real pictures, 0 for compositions."""
     while True:
         kind = int(bool(bank.pictures) and rng.random() < mix.real)
@@ -131,7 +132,7 @@ class Ring:
 
 def draw_forever(
     path: Path,
-    bank: scenes.Bank,
+    bank: Bank,
     mix: Mix,
     worker: int,
     workers: int,

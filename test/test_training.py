@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scene generator, the readers of real pictures and the training samples."""
+
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not (Path(__file__).resolve().parents[1] / 'training').is_dir():
+    pytest.skip('training/ is not part of this installation', allow_module_level=True)
+
+from stt_ros import zoo  # noqa: E402
+from stt_ros.model import ModelConfig, SegmentThisThing  # noqa: E402
+from training import batches, dataset, evaluate, export, real, scenes, shapes  # noqa: E402
+from training.bank import Bank, make_bank  # noqa: E402
+from training.losses import loss, weighted_iou  # noqa: E402
+
+
+def small_picture() -> real.Picture:
+    """A drawn photograph: a green disc on noise, annotated as a polygon."""
+    rng = np.random.default_rng(5)
+    image = rng.integers(0, 80, (300, 400, 3), np.uint8)
+    angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    ring = np.stack([200 + 70 * np.cos(angle), 140 + 70 * np.sin(angle)], 1)
+    cv2.fillPoly(image, [ring.astype(np.int32)], (20, 200, 40))
+    return real.Picture(image, [[ring]], 'disc')
+
+
+@pytest.fixture(scope='module', autouse=True)
+def one_thread():
+    """Threads that wait for one another are slower than one on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope='module')
+def bank() -> Bank:
+    return make_bank([([small_picture()], 1.0)])
+
+
+@pytest.mark.parametrize('family', [f for f, _ in shapes.FAMILIES], ids=lambda f: f.__name__)
+def test_every_outline_is_one_connected_piece(family):
+    for seed in range(4):
+        parts = shapes.tidy(family(np.random.default_rng(seed), 90))
+        pieces, _ = cv2.connectedComponents((parts > 0).astype(np.uint8), connectivity=4)
+        assert pieces == 2
+        assert min(parts.shape) >= 1 and parts[0].any() and parts[:, -1].any()
+
+
+@pytest.mark.parametrize('with_photographs', [True, False])
+def test_targets_are_connected_things_never_the_ground(bank, with_photographs):
+    seen = 0
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        scene = scenes.composed_scene(rng, bank if with_photographs else Bank(), 5, ground_real=0)
+        assert scene.image.dtype == np.uint8 and scene.image.shape[2] == 3
+        for mask in scene.targets:
+            seen += 1
+            assert mask.shape == scene.image.shape[:2]
+            assert cv2.connectedComponents(mask, connectivity=4)[0] == 2
+            assert 0 < np.count_nonzero(mask) < mask.size
+    assert seen >= 10
+
+
+def test_a_scene_depends_on_its_seed_alone(bank):
+    a, b = (scenes.composed_scene(np.random.default_rng(3), bank, 4) for _ in range(2))
+    assert np.array_equal(a.image, b.image) and len(a.targets) == len(b.targets)
+
+
+def test_views_move_picture_and_mask_together(bank):
+    for seed in range(12):
+        picture = bank.pictures[0]
+        image, matrix, size = real.view(np.random.default_rng(seed), picture)
+        assert image.shape == (size[1], size[0], 3)
+        mask = cv2.erode(picture.mask(0, matrix, size), np.ones((5, 5), np.uint8)) > 254
+        if mask.any():  # the disc is green, and nothing else is
+            assert np.median(image[mask][:, 1]) > 150
+            outside = ~(cv2.dilate(picture.mask(0, matrix, size), np.ones((9, 9))) > 0)
+            assert np.median(image[outside][:, 1]) < 90
+
+
+def test_gaze_lies_on_the_thing():
+    mask = np.zeros((200, 300), np.uint8)
+    cv2.circle(mask, (220, 60), 40, 255, -1)
+    rng = np.random.default_rng(0)
+    points = [scenes.gaze(rng, mask) for _ in range(50)]
+    assert all(mask[int(y), int(x)] for x, y in points)
+    assert len(set(points)) > 40
+
+
+def test_mirrored_record_is_the_record_of_the_mirrored_image():
+    rng = np.random.default_rng(1)
+    image = rng.integers(0, 256, (120, 1280, 3), np.uint8)
+    mask = (rng.random((120, 1280)) > 0.5).astype(np.uint8) * 255
+    record = dataset.sample(image, mask, (640, 60))
+    mirrored = dataset.sample(image[:, ::-1].copy(), mask[:, ::-1].copy(), (640, 60))
+    for name in ('tokens', 'target', 'valid'):
+        there = record[name][np.argsort(dataset.MIRROR)]
+        there = there[..., ::-1] if name != 'valid' else there
+        assert np.array_equal(there, mirrored[name])
+
+
+def test_areas_count_the_pixels_of_the_image():
+    record = dataset.sample(
+        np.zeros((480, 640, 3), np.uint8), np.full((480, 640), 255, np.uint8), (100, 50)
+    )
+    area = record['heights'][:, :, None].astype(int) * record['widths'][:, None, :]
+    assert area.sum() == 640 * 480
+    assert np.array_equal(area, dataset.PATTERN.cell_areas((100, 50), (480, 640)))
+
+
+def test_ring_keeps_records_and_batches_hold_only_tokens_inside(tmp_path):
+    ring = dataset.Ring(tmp_path / 'ring', 8)
+    image, mask = np.full((200, 300, 3), 90, np.uint8), np.zeros((200, 300), np.uint8)
+    cv2.circle(mask, (150, 100), 30, 255, -1)
+    for k in range(8):
+        ring.put(k, dataset.sample(image, mask, (150 + k, 100)))
+    rng = np.random.default_rng(0)
+    chosen = next(batches.pick(rng, dataset.Ring(tmp_path / 'ring'), 2))
+    batch = batches.collate(rng, ring.slots[chosen], light=0)
+    assert batch['tokens'].shape[1] == ring.slots['valid'][chosen].sum(1).max() < dataset.N
+    inside = batch['target'] * batch['area']
+    assert inside.sum(1).numpy() == pytest.approx(np.count_nonzero(mask), rel=0.01)
+
+
+def test_loss_falls_when_the_mask_is_right_and_scores_are_learnt():
+    target = torch.zeros(2, 50)
+    target[:, :20] = 1
+    area = torch.full((2, 50), 4.0)
+    right = torch.stack([target * 20 - 10] * 3, 1)
+    wrong, good = -right, torch.tensor([[1.0, 1.0, 1.0]] * 2)
+    small, parts = loss(right, good, target, area)
+    large, _ = loss(wrong, good, target, area)
+    assert small < 0.01 < 1 < large
+    assert parts['best_iou'] == pytest.approx(1)
+    one_right = torch.stack([wrong[:, 0], right[:, 0], wrong[:, 0]], 1)
+    assert loss(one_right, good, target, area)[1]['mask'] < 1
+
+
+def test_iou_counts_areas_and_ignores_what_is_outside():
+    target = torch.tensor([[True, True, False, True]])
+    area = torch.tensor([[1.0, 4.0, 4.0, 0.0]])
+    inside = torch.tensor([[[False, True, True, False]]])
+    assert weighted_iou(inside, target, area).item() == pytest.approx(4 / 9)
+
+
+def test_reads_davis_pack_and_coco(tmp_path):
+    frames, masks = tmp_path / 'seq' / 'frames', tmp_path / 'seq' / 'masks'
+    frames.mkdir(parents=True), masks.mkdir()
+    image, mask = np.full((40, 60, 3), 50, np.uint8), np.zeros((40, 60), np.uint8)
+    mask[10:20, 10:30] = 255
+    cv2.imwrite(str(frames / '00000.jpg'), image)
+    with pytest.raises(FileNotFoundError, match='no mask'):
+        real.davis(tmp_path / 'seq')
+    cv2.imwrite(str(masks / '00000.png'), mask)
+    assert np.array_equal(real.davis(tmp_path / 'seq')[0].mask(0), mask)
+
+    square = [10, 10, 30, 10, 30, 20, 10, 20]
+    relative = np.array(square) / np.tile((60, 40), 4)
+    (tmp_path / 'images').mkdir()
+    cv2.imwrite(str(tmp_path / 'images' / 'a.jpg'), image)
+    things = {'a.jpg': [{'category': 'box', 'polygon': relative.tolist()}]}
+    (tmp_path / 'objects.json').write_text(json.dumps(things))
+    assert evaluate.iou(real.pack(tmp_path)[0].mask(0) > 127, mask > 0) > 0.8
+
+    # Runs go down the columns; '13'-style compressed counts hold the same numbers.
+    runs = np.diff(np.flatnonzero(np.diff(np.pad(mask.T.ravel() > 0, 1, constant_values=2))))
+    table = {
+        'images': [{'id': 1, 'file_name': 'a.jpg', 'height': 40, 'width': 60}],
+        'annotations': [
+            {'image_id': 1, 'segmentation': [square]},
+            {'image_id': 1, 'segmentation': {'counts': runs.tolist(), 'size': [40, 60]}},
+            {'image_id': 1, 'segmentation': {'counts': [0, 2400], 'size': [40, 60]}, 'iscrowd': 1},
+        ],
+    }
+    (tmp_path / 'coco.json').write_text(json.dumps(table))
+    picture = real.coco(tmp_path / 'images', tmp_path / 'coco.json')[0]
+    assert len(picture.objects) == 2
+    assert np.array_equal(picture.mask(1), mask)
+
+
+def test_exported_file_gives_the_checkpoints_masks(tmp_path):
+    torch.manual_seed(0)
+    model = zoo.build(zoo.DEFAULT)
+    state = {
+        'name': zoo.DEFAULT,
+        'average': model.state_dict(),
+        'step': 7,
+        'batch': 4,
+        'spent': 60.0,
+    }
+    torch.save(state, tmp_path / 'checkpoint.pt')
+    metadata = export.export(tmp_path / 'checkpoint.pt', tmp_path / 'small.safetensors')
+    assert metadata['licence'] == 'Apache-2.0' and metadata['samples'] == '28'
+    picture = small_picture()
+    at = evaluate.interior_point(picture.mask(0))
+    assert np.hypot(at[0] - 200, at[1] - 140) < 5
+    a = evaluate.segment(export.load_any(tmp_path / 'checkpoint.pt'), picture.image, at)
+    b = evaluate.segment(export.load_any(tmp_path / 'small.safetensors'), picture.image, at)
+    assert (a[0] == b[0]).mean() > 0.98
+    assert b[1] == pytest.approx(a[1], abs=0.02)
+
+
+def test_a_tiny_network_learns_a_tiny_task():
+    """Samples, loss and gradients together: sixty steps on one thing find it."""
+    torch.manual_seed(0)
+    model = SegmentThisThing(
+        ModelConfig(1, 32, 1, decoder_width=32, decoder_mlp=32, decoder_heads=4)
+    )
+    image, mask = np.full((160, 160, 3), 40, np.uint8), np.zeros((160, 160), np.uint8)
+    cv2.circle(mask, (80, 80), 40, 255, -1)
+    image[mask > 0] = (200, 120, 40)
+    rng = np.random.default_rng(0)
+    records = np.stack([dataset.sample(image, mask, scenes.gaze(rng, mask)) for _ in range(8)])
+    optimiser = torch.optim.Adam(model.parameters(), 3e-3)
+    for _ in range(60):
+        batch = batches.collate(rng, records)
+        logits, ious = model(batch['tokens'], batch['valid'], batch['positions'])
+        total, parts = loss(logits.flatten(2), ious, batch['target'], batch['area'])
+        optimiser.zero_grad()
+        total.backward()
+        optimiser.step()
+    assert parts['best_iou'] > 0.8
