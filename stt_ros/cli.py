@@ -207,7 +207,7 @@ def _segmenter(arguments: argparse.Namespace):
 
 def _window(arguments: argparse.Namespace) -> None:
     image = pictures.read(arguments.image)
-    figure = window.open_figure(arguments.image.name, arguments.show_all)
+    figure = window.open_figure(arguments.image.name, image.shape[:2], arguments.show_all)
     segmenter = _segmenter(arguments)
     window.Window(figure, segmenter, image, arguments.show_all, arguments.interpolation)
     window.wait_until_closed()

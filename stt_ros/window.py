@@ -43,7 +43,9 @@ class Window:
     def on_click(self, event) -> None:
         """Segment at the clicked pixel, unless the click belongs to the toolbar's zoom or pan."""
         toolbar = self.figure.canvas.toolbar
-        if event.inaxes is None or event.button != 1 or (toolbar and toolbar.mode):
+        if event.button != 1 or (toolbar and toolbar.mode):
+            return
+        if event.inaxes is None or not event.inaxes.images:  # a view that is still empty
             return
         height, width = self.image.shape[:2]
         x, y = round(event.xdata), round(event.ydata)  # pixel centres are at whole numbers
@@ -78,18 +80,19 @@ class Window:
         )
 
 
-def open_figure(name: str, show_all: bool):
-    """Return an empty matplotlib figure in a window that is not shown yet.
+def open_figure(title: str, size: tuple[int, int], show_all: bool):
+    """Return an empty matplotlib figure, in a window that is not shown yet, for an image (H, W).
 
     Raises ``WindowError`` when no window can be opened here, saying what is missing.
     """
     try:
         import matplotlib.pyplot as plt
 
-        size = (12, 9) if show_all else (14, 6)
-        figure = plt.figure(name, figsize=size, layout='constrained')
+        height = min(max(7 * size[0] / size[1], 3), 7) + 0.4
+        figure = plt.figure(figsize=(14, 2 * height if show_all else height), layout='constrained')
+        figure.canvas.manager.set_window_title(title)
         reason = '' if figure.canvas.required_interactive_framework else plt.get_backend()
-    except ImportError as error:  # matplotlib itself, or the backend asked for by MPLBACKEND
+    except (ImportError, ValueError) as error:  # matplotlib, or what MPLBACKEND asks for
         reason = str(error)
     if not reason:
         return figure
