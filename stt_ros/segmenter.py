@@ -110,9 +110,10 @@ class Segmenter:
         device: str = 'auto',
         precision: str = 'auto',
         engine: str = 'auto',
+        threads: int | None = None,
     ) -> Segmenter:
         """Load a model; see ``stt_ros.engines.create`` for the values and errors."""
-        return cls(engines.create(weights, device, precision, engine))
+        return cls(engines.create(weights, device, precision, engine, threads))
 
     @property
     def pattern(self) -> FoveationPattern:
@@ -148,6 +149,10 @@ class Segmenter:
                 )
                 results.append(Segmentation(view, ranked))
         return results
+
+    def close(self) -> None:
+        """Free the network; the segmenter cannot be used any more."""
+        self.engine.close()
 
     def warm_up(self) -> None:
         """Run once on a blank image, so that the first real frame is as fast as the others."""

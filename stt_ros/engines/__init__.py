@@ -33,12 +33,20 @@ class Engine(Protocol):
     def device_memory(self) -> int:
         """Bytes of accelerator memory in use; 0 on a CPU."""
 
+    def close(self) -> None:
+        """Free the network and its memory."""
+
 
 def create(
-    weights: str = 'default', device: str = 'auto', precision: str = 'auto', engine: str = 'auto'
+    weights: str = 'default',
+    device: str = 'auto',
+    precision: str = 'auto',
+    engine: str = 'auto',
+    threads: int | None = None,
 ) -> Engine:
     """Load a model by name or path and put it on a device.
 
+    ``threads`` is for a CPU and the whole process: None leaves it alone, 0 keeps a core free.
     Raises ``EngineError`` for an engine, device or precision that cannot be had, and the zoo's
     errors for weights.
     """
@@ -56,4 +64,4 @@ def create(
             f'PyTorch cannot be imported ({error}); install it: pip install torch '
             '(https://pytorch.org/get-started says which build fits your machine)'
         ) from error
-    return TorchEngine(weights, device, precision)
+    return TorchEngine(weights, device, precision, threads)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import torch
 
@@ -16,9 +18,13 @@ _DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 class TorchEngine:
     """Runs a model of the zoo; see ``stt_ros.engines.Engine``."""
 
-    def __init__(self, weights: str, device: str, precision: str) -> None:
+    def __init__(
+        self, weights: str, device: str, precision: str, threads: int | None = None
+    ) -> None:
         self.device = _choose_device(device)
         self.precision = _choose_precision(precision, self.device)
+        if threads is not None and self.device.type == 'cpu':
+            torch.set_num_threads(threads or _spare_threads())
         self.model = zoo.load(weights).to(self.device).eval()
         self.pattern = self.model.config.pattern
         self.description = f'{weights} on {self.device} with torch {self.precision}'
@@ -53,6 +59,17 @@ class TorchEngine:
     def device_memory(self) -> int:
         """Bytes that PyTorch holds on the CUDA device."""
         return torch.cuda.memory_reserved(self.device) if self.device.type == 'cuda' else 0
+
+    def close(self) -> None:
+        """Free the model and give CUDA memory back."""
+        self.model = None
+        if self.device.type == 'cuda':
+            torch.cuda.empty_cache()
+
+
+def _spare_threads() -> int:
+    """All cores but one; more than four only wait for each other on so few tokens."""
+    return max(1, min(4, len(os.sched_getaffinity(0)) - 1))
 
 
 def _choose_device(device: str) -> torch.device:

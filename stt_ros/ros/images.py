@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""sensor_msgs images to frames and back. Needs the messages' fields only, no ROS at import."""
+
+from __future__ import annotations
+
+from array import array
+
+import cv2
+import numpy as np
+
+from stt_ros.frame import Frame
+
+
+class ImageError(ValueError):
+    """An image message that cannot be read; the text says what is wrong with it."""
+
+
+# Encodings that are read in place, and the order of their channels.
+_IN_PLACE = {
+    'rgb8': 'rgb',
+    'bgr8': 'bgr',
+    'rgba8': 'rgba',
+    'bgra8': 'bgra',
+    'mono8': 'mono',
+    '8UC1': 'mono',
+    '8UC3': 'bgr',
+    '8UC4': 'bgra',
+}
+_YUV422 = {
+    'yuv422': cv2.COLOR_YUV2RGB_UYVY,
+    'uyvy': cv2.COLOR_YUV2RGB_UYVY,
+    'yuv422_yuy2': cv2.COLOR_YUV2RGB_YUY2,
+    'yuyv': cv2.COLOR_YUV2RGB_YUY2,
+}
+# OpenCV names a Bayer pattern by its second row and column, ROS by the top-left corner.
+_BAYER = {
+    'bayer_rggb': cv2.COLOR_BayerBG2RGB,
+    'bayer_bggr': cv2.COLOR_BayerRG2RGB,
+    'bayer_gbrg': cv2.COLOR_BayerGR2RGB,
+    'bayer_grbg': cv2.COLOR_BayerGB2RGB,
+}
+_TWO_BYTES = ('mono16', *(f'{name}16' for name in _BAYER))
+SUPPORTED = (*_IN_PLACE, *_YUV422, *(f'{name}8' for name in _BAYER), *_TWO_BYTES)
+
+# Where a complete file ends; decoders fill what is missing with gray, silently.
+_END_MARKS = {b'\xff\xd8\xff': b'\xff\xd9', b'\x89PNG': b'IEND\xaeB`\x82'}
+
+
+def to_frame(msg) -> Frame:
+    """Return the frame in a sensor_msgs/Image or CompressedImage, without a copy where possible.
+
+    rgb, bgr, rgba, bgra and mono are views of the message's buffer; 16-bit ones of its high bytes.
+    Raises ``ImageError`` for an empty image, too little data, a wrong step, an encoding that
+    nobody here can read (with cv_bridge, where it is installed, all of its encodings can be), and
+    compressed data that does not decode to the end.
+    """
+    if hasattr(msg, 'format'):
+        return _decompress(msg)
+    encoding = msg.encoding
+    if encoding not in SUPPORTED:
+        return _through_cv_bridge(msg)
+    rows = _rows(msg)
+    if encoding in _IN_PLACE:
+        order = _IN_PLACE[encoding]
+        channels = () if order == 'mono' else (len(order),)
+        return Frame(rows.reshape(msg.height, msg.width, *channels), order)
+    if encoding in _YUV422:
+        pairs = rows.reshape(msg.height, msg.width, 2)
+        return Frame(cv2.cvtColor(pairs, _YUV422[encoding]), 'rgb')
+    if encoding in _TWO_BYTES:
+        rows = rows[:, 0 if msg.is_bigendian else 1 :: 2]  # the more significant bytes
+    if encoding == 'mono16':
+        return Frame(rows, 'mono')
+    conversion = _BAYER[encoding.rstrip('0123456789')]
+    return Frame(cv2.cvtColor(np.ascontiguousarray(rows), conversion), 'rgb')
+
+
+def check(msg) -> None:
+    """Raise the ``ImageError`` that ``to_frame`` would for a raw image, without converting it."""
+    if msg.encoding in SUPPORTED:
+        _rows(msg)
+    else:
+        to_frame(msg)
+
+
+def fill_image(msg, pixels: np.ndarray, encoding: str, header) -> None:
+    """Fill a sensor_msgs/Image with pixels (H, W) or (H, W, C) uint8 and a header."""
+    pixels = np.ascontiguousarray(pixels)
+    msg.header = header
+    msg.height, msg.width = pixels.shape[:2]
+    msg.encoding = encoding
+    msg.step = pixels.nbytes // max(1, msg.height)
+    data = array('B')  # the type of the field: assigned as it is, checked element by element if not
+    data.frombytes(pixels.data)
+    msg.data = data
+
+
+def _rows(msg) -> np.ndarray:
+    """Return a view (height, bytes of a row) of a message's pixels, row padding left out."""
+    width, height, encoding = msg.width, msg.height, msg.encoding
+    if width == 0 or height == 0:
+        raise ImageError(f'image is empty: {width} x {height} pixels')
+    if encoding in _YUV422 and width % 2:
+        raise ImageError(f'{encoding} image is {width} pixels wide; must be even')
+    if encoding.startswith('bayer') and min(width, height) < 2:
+        raise ImageError(f'{encoding} image is {width} x {height} pixels; at least 2 x 2')
+    needed = width * _pixel_size(encoding)
+    if msg.step < needed:
+        raise ImageError(f'step is {msg.step} bytes; {width} pixels of {encoding} need {needed}')
+    if len(msg.data) < height * msg.step:
+        raise ImageError(
+            f'data has {len(msg.data)} bytes; {height} rows of step {msg.step} need '
+            f'{height * msg.step}'
+        )
+    data = np.frombuffer(msg.data, np.uint8, height * msg.step)
+    return data.reshape(height, msg.step)[:, :needed]
+
+
+def _pixel_size(encoding: str) -> int:
+    """Bytes per pixel of a supported encoding."""
+    if encoding in _IN_PLACE:
+        return 1 if _IN_PLACE[encoding] == 'mono' else len(_IN_PLACE[encoding])
+    return 2 if encoding in _YUV422 or encoding in _TWO_BYTES else 1
+
+
+def _decompress(msg) -> Frame:
+    data = bytes(msg.data)
+    for start, end in _END_MARKS.items():
+        if data.startswith(start) and end not in data[-1024:]:
+            raise ImageError(f"compressed image ('{msg.format}', {len(data)} bytes) is cut short")
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    if pixels is None:
+        raise ImageError(
+            f"compressed image ('{msg.format}', {len(data)} bytes) does not decode as a picture"
+        )
+    return Frame(pixels, 'bgr')
+
+
+def _through_cv_bridge(msg) -> Frame:
+    try:
+        from cv_bridge import CvBridge
+    except Exception as error:  # built against another NumPy it fails with more than ImportError
+        raise ImageError(
+            f"encoding '{msg.encoding}' is not supported; supported: {', '.join(SUPPORTED)} "
+            f'(others through cv_bridge, which cannot be imported here: {error})'
+        ) from None
+    try:
+        return Frame(CvBridge().imgmsg_to_cv2(msg, 'rgb8'), 'rgb')
+    except Exception as error:
+        raise ImageError(f"cv_bridge cannot read encoding '{msg.encoding}': {error}") from None

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The subscriptions: images, gaze samples and clicks, handed to the pipeline as they come."""
+
+from __future__ import annotations
+
+from geometry_msgs.msg import Point, PointStamped
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CompressedImage, Image
+
+from stt_ros.gaze.spaces import RawGaze
+from stt_ros.ros import dds
+from stt_ros.ros.pipeline import Pipeline, nanoseconds
+
+# Best effort hears every publisher; of images only the newest matters.
+_IMAGES = {'depth': 1, 'reliability': ReliabilityPolicy.BEST_EFFORT}
+_SAMPLES = {'depth': 10, 'reliability': ReliabilityPolicy.BEST_EFFORT}
+_CLICKS = {'depth': 10, 'reliability': ReliabilityPolicy.RELIABLE}
+
+
+class Inputs:
+    """Connects topics to a pipeline until closed."""
+
+    def __init__(self, node, pipeline: Pipeline) -> None:
+        self._node = node
+        self._pipeline = pipeline
+        self._subscriptions = []
+        compressed = node.parameters['image_transport'] == 'compressed'
+        # The transport's topic belongs to the name that the user gave the image, remapped.
+        topic = node.resolve_topic_name('image') + ('/compressed' if compressed else '')
+        kind = CompressedImage if compressed else Image
+        self.image_topic = self._subscribe(kind, topic, pipeline.on_image, _IMAGES)
+        self._subscribe(PointStamped, 'gaze', self._on_gaze, _SAMPLES)
+        self._subscribe(PointStamped, 'clicked_point', self._on_clicked_point, _CLICKS)
+        self._subscribe(Point, 'mouse_left', self._on_mouse_left, _CLICKS)
+
+    def close(self) -> None:
+        """End the subscriptions."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions.clear()
+
+    def why_no_image(self) -> str:
+        """Say what keeps images from coming, and what to do."""
+        publishers = self._node.count_publishers(self.image_topic)
+        if not publishers:
+            return (
+                f"nobody publishes on {self.image_topic}: is the camera running, the topic's name "
+                'right (remap image:=...), ROS_DOMAIN_ID the same?'
+            )
+        if self._pipeline.monitor.has_frames():
+            return f'{publishers} publisher(s) on {self.image_topic} have stopped sending'
+        cure = dds.CURE.format(profile=dds.profile_path())
+        return f'{publishers} publisher(s) on {self.image_topic}, but nothing arrives: {cure}'
+
+    def _subscribe(self, kind, topic: str, callback, qos: dict) -> str:
+        subscription = self._node.create_subscription(
+            kind, topic, callback, QoSProfile(**qos),  # a new one: overrides are written into it
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )  # fmt: skip
+        self._subscriptions.append(subscription)
+        return subscription.topic_name
+
+    def _on_gaze(self, msg: PointStamped) -> None:
+        space = self._node.parameters['gaze_space']
+        self._pipeline.on_gaze('gaze', _raw(msg), space, nanoseconds(msg.header.stamp))
+
+    def _on_clicked_point(self, msg: PointStamped) -> None:
+        space = self._node.parameters['clicked_point_space']
+        self._pipeline.on_click('clicked_point', _raw(msg), space, nanoseconds(msg.header.stamp))
+
+    def _on_mouse_left(self, msg: Point) -> None:
+        self._pipeline.on_click('mouse_left', RawGaze(msg.x, msg.y), 'pixel', 0)
+
+
+def _raw(msg: PointStamped) -> RawGaze:
+    return RawGaze(msg.point.x, msg.point.y, msg.point.z, msg.header.frame_id)

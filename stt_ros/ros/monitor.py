@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Counts and latencies of a running node, and the diagnostics made of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+
+import numpy as np
+from diagnostic_msgs.msg import KeyValue
+
+
+class Monitor:
+    """What went in, what came out and what was dropped; used from several threads.
+
+    Time is the machine's steady clock, so that rates stay true when simulated time stands still.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.counts: Counter[str] = Counter()
+        self._latencies: deque[float] = deque(maxlen=300)
+        self._marks: tuple[float, Counter[str]] = (time.monotonic(), Counter())
+        self.started = time.monotonic()
+        self._last_frame: float | None = None
+        self._last_prompt: float | None = None
+
+    def count(self, what: str) -> None:
+        """Count one more of something."""
+        with self._lock:
+            self.counts[what] += 1
+
+    def frame(self) -> None:
+        """Note that an image came in."""
+        self.count('frames received')
+        self._last_frame = time.monotonic()
+
+    def prompt(self) -> None:
+        """Note that a prompt was accepted."""
+        self._last_prompt = time.monotonic()
+
+    def forget_prompt(self) -> None:
+        """Note that there is no prompt any more."""
+        self._last_prompt = None
+
+    def result(self, latency: float) -> None:
+        """Note that a result went out, ``latency`` seconds after its image's stamp (may be NaN)."""
+        with self._lock:
+            self.counts['frames segmented'] += 1
+            if latency == latency:
+                self._latencies.append(latency)
+
+    def has_frames(self) -> bool:
+        """Tell whether any image came since activation."""
+        return self._last_frame is not None
+
+    def frame_age(self) -> float:
+        """Seconds since the last image, or since activation if none came."""
+        last = self.started if self._last_frame is None else self._last_frame
+        return time.monotonic() - last
+
+    def prompt_age(self) -> float | None:
+        """Seconds since the last prompt was accepted."""
+        return None if self._last_prompt is None else time.monotonic() - self._last_prompt
+
+    def rates(self) -> dict[str, float]:
+        """Images in and results out per second since the last call."""
+        with self._lock:
+            now, counts = time.monotonic(), self.counts.copy()
+            (before, old), self._marks = self._marks, (now, counts)
+        span = max(now - before, 1e-3)
+        names = {'input rate (Hz)': 'frames received', 'output rate (Hz)': 'frames segmented'}
+        return {name: (counts[key] - old[key]) / span for name, key in names.items()}
+
+    def values(self) -> list[KeyValue]:
+        """All figures as diagnostic values."""
+        figures = {name: f'{rate:.1f}' for name, rate in self.rates().items()}
+        with self._lock:
+            latencies = np.array(self._latencies) * 1e3
+            counts = dict(self.counts)
+        for name, q in (('latency p50 (ms)', 50), ('latency p95 (ms)', 95)):
+            figures[name] = f'{np.percentile(latencies, q):.1f}' if len(latencies) else 'none yet'
+        for name in ('frames received', 'frames segmented', 'frames dropped', 'messages rejected'):
+            figures[name] = str(counts.pop(name, 0))
+        age = self.prompt_age()
+        figures['prompt age (s)'] = 'no prompt' if age is None else f'{age:.1f}'
+        figures.update({name: str(n) for name, n in sorted(counts.items())})
+        return [KeyValue(key=key, value=value) for key, value in figures.items()]

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node: camera and gaze messages in, masks of what is looked at out."""
+
+from __future__ import annotations
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from stt_ros.ros import dds
+from stt_ros.ros.inputs import Inputs
+from stt_ros.ros.log import ThrottledLog
+from stt_ros.ros.monitor import Monitor
+from stt_ros.ros.outputs import Outputs
+from stt_ros.ros.parameters import Parameters
+from stt_ros.ros.pipeline import Pipeline
+from stt_ros.ros.services import Services
+from stt_ros.segmenter import Segmenter
+
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+# Seconds without an image after which something is wrong.
+CAMERA_TIMEOUT = 3.0
+
+
+class SttNode(LifecycleNode):
+    """A managed node: the model is loaded in configure, topics are connected in activate."""
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__('stt', **kwargs)
+        self.parameters = Parameters(self)
+        self.monitor = Monitor()
+        self.log = ThrottledLog(self.get_logger())
+        self.segmenter: Segmenter | None = None
+        self.outputs: Outputs | None = None
+        self.pipeline: Pipeline | None = None
+        self._inputs: Inputs | None = None
+        Services(self)
+        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        # Diagnostics must not stop when simulated time does.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = self.create_timer(1.0, self._diagnose, clock=steady)
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load and warm up the model; on failure log the reason and stay unconfigured."""
+        chosen = {k: self.parameters[k] for k in ('weights', 'device', 'precision', 'engine')}
+        try:
+            self.segmenter = Segmenter.create(**chosen, threads=self.parameters['cpu_threads'])
+            self.segmenter.warm_up()
+            self.outputs = Outputs(self)
+        except Exception as error:  # whatever a model file or a driver comes up with
+            self.get_logger().error(f'cannot be configured: {error}')
+            self._release()
+            return FAILURE
+        self.parameters.configured = True
+        self.get_logger().info(f'model: {self.segmenter.engine.description}')
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Connect the topics and services and start to work."""
+        self.monitor = Monitor()
+        self.pipeline = Pipeline(self)
+        self._inputs = Inputs(self, self.pipeline)
+        self.get_logger().info(
+            f'active: images from {self._inputs.image_topic}, mode {self.parameters["mode"]}'
+        )
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Disconnect; the model stays loaded."""
+        self._disconnect()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the model and everything else that configure made."""
+        self._release()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Undo everything, from whatever state."""
+        self.close()
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Go back to unconfigured, from where the node can be configured again."""
+        self.close()
+        return SUCCESS
+
+    def close(self) -> None:
+        """Undo everything, from whatever state."""
+        self._disconnect()
+        self._release()
+
+    def _disconnect(self) -> None:
+        for part in (self._inputs, self.pipeline):
+            if part is not None:
+                part.close()
+        self._inputs = self.pipeline = None
+
+    def _release(self) -> None:
+        if self.outputs is not None:
+            self.outputs.destroy()
+        if self.segmenter is not None:
+            self.segmenter.close()
+        self.outputs = self.segmenter = None
+        self.parameters.configured = False
+
+    def _diagnose(self) -> None:
+        level, message = self._health()
+        values, hardware = self.monitor.values(), ''
+        if self.segmenter is not None:
+            hardware = self.segmenter.engine.description
+            used = self.segmenter.engine.device_memory() / 2**20
+            values.append(KeyValue(key='device memory (MiB)', value=f'{used:.0f}'))
+        status = DiagnosticStatus(
+            level=level,
+            name=f'{self.get_fully_qualified_name().lstrip("/")}: segmentation',
+            message=message,
+            hardware_id=hardware,
+            values=values,
+        )
+        array = DiagnosticArray(status=[status])
+        array.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(array)
+
+    def _health(self) -> tuple[bytes, str]:
+        if self.segmenter is None:
+            return DiagnosticStatus.WARN, 'not configured'
+        if self._inputs is None or self.pipeline is None:
+            return DiagnosticStatus.OK, 'inactive'
+        if not self.pipeline.enabled:
+            return DiagnosticStatus.OK, 'paused by ~/enable'
+        age = self.monitor.frame_age()
+        if age > CAMERA_TIMEOUT:
+            message = f'stale: no image for {age:.0f} s'
+            self.log.warning('camera', f'{message}; {self._inputs.why_no_image()}')
+            return DiagnosticStatus.WARN, message
+        if self.monitor.prompt_age() is None:
+            return DiagnosticStatus.OK, 'waiting for a prompt'
+        if not self.outputs.wanted():
+            return DiagnosticStatus.OK, 'idle: nobody listens to the outputs'
+        return DiagnosticStatus.OK, 'segmenting'
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the node until it is interrupted."""
+    dds.use_profile()
+    rclpy.init(args=args)
+    node = SttNode()
+    try:
+        if node.parameters['autostart'] and node.trigger_configure() == SUCCESS:
+            node.trigger_activate()
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        node.close()
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Segmentations to messages, made only for topics that somebody listens to."""
+
+from __future__ import annotations
+
+import numpy as np
+from geometry_msgs.msg import Point
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import Image, RegionOfInterest
+
+from stt_ros import visualize
+from stt_ros.frame import Frame
+from stt_ros.msg import MaskHypothesis
+from stt_ros.msg import Segmentation as SegmentationMsg
+from stt_ros.ros.images import fill_image
+from stt_ros.segmenter import Hypothesis, Segmentation
+
+# Reliable publishers are heard by every subscriber.
+_RESULTS = {
+    'depth': 5,
+    'reliability': ReliabilityPolicy.RELIABLE,
+    'durability': DurabilityPolicy.VOLATILE,
+}
+
+
+class Outputs:
+    """The publishers of the results."""
+
+    def __init__(self, node) -> None:
+        self._node = node
+
+        def publisher(kind, name):
+            return node.create_lifecycle_publisher(
+                kind, name, QoSProfile(**_RESULTS),
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )  # fmt: skip
+
+        self.segmentation = publisher(SegmentationMsg, '~/segmentation')
+        self.mask = publisher(Image, '~/mask')
+        self.overlay = publisher(Image, '~/overlay')
+        self.foveation = publisher(Image, '~/foveation')
+
+    @property
+    def all(self) -> tuple:
+        """The publishers."""
+        return self.segmentation, self.mask, self.overlay, self.foveation
+
+    def wanted(self) -> bool:
+        """Tell whether anybody listens to anything."""
+        return any(publisher.get_subscription_count() for publisher in self.all)
+
+    def destroy(self) -> None:
+        """Take the publishers down."""
+        for publisher in self.all:
+            self._node.destroy_publisher(publisher)
+
+    def publish(self, header, frame: Frame, message: SegmentationMsg, result: Segmentation) -> None:
+        """Publish one result on all topics that have subscribers; ``message`` is for the first."""
+        if self.segmentation.get_subscription_count():
+            self.segmentation.publish(message)
+        best = result.hypotheses[0]
+        if self.mask.get_subscription_count():
+            self._publish_image(self.mask, to_mono8(best.mask()), 'mono8', header)
+        if self.overlay.get_subscription_count():
+            alpha = self._node.parameters['overlay_alpha']
+            picture = visualize.overlay(frame.rgb(), best.mask(), result.gaze, alpha=alpha)
+            visualize.label(picture, [f'predicted IoU {best.predicted_iou:.2f}'])
+            self._publish_image(self.overlay, picture, 'rgb8', header)
+        if self.foveation.get_subscription_count():
+            self._publish_image(self.foveation, result.view.picture(), 'rgb8', header)
+
+    @staticmethod
+    def _publish_image(publisher, pixels: np.ndarray, encoding: str, header) -> None:
+        image = Image()
+        fill_image(image, pixels, encoding, header)
+        publisher.publish(image)
+
+
+def to_message(result: Segmentation, header, gaze_id: int, max_hypotheses: int) -> SegmentationMsg:
+    """Return the message of a result; its latency is left for the moment of publication."""
+    height, width = result.view.size
+    x, y = result.gaze
+    return SegmentationMsg(
+        header=header,
+        image_width=width,
+        image_height=height,
+        gaze=Point(x=float(x), y=float(y), z=0.0),
+        gaze_id=gaze_id,
+        hypotheses=[_hypothesis(h, header) for h in result.hypotheses[:max_hypotheses]],
+        latency=float('nan'),
+    )
+
+
+def to_mono8(mask: np.ndarray) -> np.ndarray:
+    """Return a mask (H, W) bool as 0 and 255."""
+    return mask.view(np.uint8) * np.uint8(255)
+
+
+def _hypothesis(hypothesis: Hypothesis, header) -> MaskHypothesis:
+    x, y, width, height = hypothesis.box
+    message = MaskHypothesis(
+        predicted_iou=hypothesis.predicted_iou,
+        stability=hypothesis.stability,
+        area_px=hypothesis.area_px,
+        roi=RegionOfInterest(x_offset=x, y_offset=y, width=width, height=height),
+    )
+    fill_image(message.mask, to_mono8(hypothesis.crop), 'mono8', header)
+    return message

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parameters of the node: one table, from which they are declared, checked and documented."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+
+from stt_ros.engines import DEVICES, ENGINES, PRECISIONS
+from stt_ros.gaze.spaces import SPACES
+
+START, CONFIGURE, LIVE = 'start', 'configure', 'live'
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One parameter; ``when`` says when a new value is taken: at start, at configure, or live."""
+
+    name: str
+    default: Any
+    when: str
+    description: str
+    choices: Sequence[str] = ()
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values, in words."""
+        if self.choices:
+            return ' | '.join(self.choices)
+        if self.low is not None:
+            return f'{self.low:g} to {self.high:g}' if self.high is not None else f'>= {self.low:g}'
+        return 'true | false' if isinstance(self.default, bool) else 'any'
+
+    def problem(self, value: Any) -> str | None:
+        """Say what is wrong with a value of the right type, None if nothing is."""
+        wrong = self.choices and value not in self.choices
+        # 'cuda:1' chooses a device of several.
+        wrong = wrong and not (self.name == 'device' and value.startswith('cuda:'))
+        if self.low is not None and isinstance(value, (int, float)):
+            high = math.inf if self.high is None else self.high
+            wrong = not self.low <= value <= high
+        return f'{self.name} is {value!r}; allowed: {self.allowed}' if wrong else None
+
+
+TABLE = (
+    Spec('weights', 'default', CONFIGURE,
+         'Model: default (embedded, Apache-2.0), stt-b, stt-l or stt-h (downloaded on first use, '
+         'CC BY-NC 4.0), or the path of a .safetensors or .pth file.'),
+    Spec('engine', 'auto', CONFIGURE, 'What runs the network.', ENGINES),
+    Spec('device', 'auto', CONFIGURE,
+         'Where the network runs; auto takes CUDA when there is some; cuda:1 the second device.',
+         DEVICES),
+    Spec('precision', 'auto', CONFIGURE,
+         'Numbers of the network; auto takes bf16 where the device has it natively.', PRECISIONS),
+    Spec('cpu_threads', 0, CONFIGURE,
+         'Threads of the network on a CPU; 0 leaves a core to the rest of the robot.',
+         low=0, high=256),
+    Spec('image_transport', 'raw', CONFIGURE,
+         'raw subscribes to the image topic, compressed to its /compressed.',
+         ('raw', 'compressed')),
+    Spec('mode', 'continuous', LIVE,
+         'continuous applies the last prompt to every new frame; on_prompt gives one result per '
+         'prompt.', ('continuous', 'on_prompt')),
+    Spec('gaze_space', 'auto', LIVE,
+         'What the numbers on the gaze topic are: pixels, or normalized to [0, 1] with the origin '
+         'top-left or bottom-left; auto: pixels if frame_id is empty or the one of the image.',
+         SPACES),
+    Spec('clicked_point_space', 'auto', LIVE, 'The same for the clicked_point topic.', SPACES),
+    Spec('max_sync_offset', 0.5, LIVE,
+         'Seconds that the stamps of a gaze and of its image may differ.', low=0.0, high=60.0),
+    Spec('prompt_timeout', 0.0, LIVE,
+         'Seconds without a new prompt after which the last one is forgotten; 0 keeps it.',
+         low=0.0, high=86400.0),
+    Spec('max_hypotheses', 3, LIVE, 'Masks per result, best first.', low=1, high=3),
+    Spec('interpolation', 'bilinear', LIVE,
+         'How coarse outer tokens are painted: smooth, or in squares as published.',
+         ('bilinear', 'nearest')),
+    Spec('mask_threshold', 0.0, LIVE, 'Logit above which a pixel is in the mask.',
+         low=-20.0, high=20.0),
+    Spec('overlay_alpha', 0.5, LIVE, 'Share of the tint in the overlay.', low=0.0, high=1.0),
+    Spec('autostart', True, START,
+         'Configure and activate at start, without a lifecycle manager.'),
+)  # fmt: skip
+BY_NAME = {spec.name: spec for spec in TABLE}
+
+
+class Parameters:
+    """The declared parameters of a node; ``parameters['mode']`` is the value in force."""
+
+    def __init__(self, node) -> None:
+        self._node = node
+        self._values = {spec.name: spec.default for spec in TABLE}
+        self.configured = False  # while true, values taken at configure are refused
+        node.add_on_set_parameters_callback(self._on_set)
+        for spec in TABLE:
+            self._declare(spec)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def _declare(self, spec: Spec) -> None:
+        """Declare with the user's value; a bad one is logged and the default taken."""
+        descriptor = ParameterDescriptor(
+            description=spec.description,
+            additional_constraints=f'{spec.allowed}; taken {when_in_words(spec.when)}',
+            read_only=spec.when == START,
+        )
+        try:
+            self._node.declare_parameter(spec.name, spec.default, descriptor)
+        except InvalidParameterValueException as error:
+            self._declare_default(spec, descriptor, str(error))
+        except InvalidParameterTypeException as error:
+            self._declare_default(spec, descriptor, f'parameter {spec.name}: {error}')
+
+    def _declare_default(self, spec: Spec, descriptor, reason: str) -> None:
+        self._node.get_logger().error(f'{reason}; using the default {spec.default!r}')
+        self._node.declare_parameter(spec.name, spec.default, descriptor, ignore_override=True)
+
+    def _on_set(self, parameters) -> SetParametersResult:
+        """Check all values, then take all: what is refused changes nothing."""
+        own = [p for p in parameters if p.name in BY_NAME]
+        for parameter in own:
+            problem = self._refusal(BY_NAME[parameter.name], parameter.value)
+            if problem:
+                return SetParametersResult(successful=False, reason=problem)
+        self._values.update({p.name: p.value for p in own})
+        return SetParametersResult(successful=True)
+
+    def _refusal(self, spec: Spec, value: Any) -> str | None:
+        if type(value) is not type(spec.default):
+            kind = type(spec.default).__name__
+            return f'{spec.name} is {value!r}; must be of type {kind} ({spec.allowed})'
+        if spec.when == CONFIGURE and self.configured and value != self[spec.name]:
+            return (
+                f'{spec.name} is taken when the node is configured: deactivate and clean it up '
+                'first, then set it and configure again'
+            )
+        return spec.problem(value)
+
+
+def when_in_words(when: str) -> str:
+    """Say when a parameter's value is taken."""
+    words = {START: 'at start', CONFIGURE: 'when the node is configured', LIVE: 'at any time'}
+    return words[when]

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From messages to results: which frame with which gaze, segmented on one worker thread."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from stt_ros.frame import Frame
+from stt_ros.gaze.attention import Attention, Target
+from stt_ros.gaze.pairing import SECOND, RecentFrames
+from stt_ros.gaze.spaces import GazeError, RawGaze, to_pixel
+from stt_ros.msg import Segmentation as SegmentationMsg
+from stt_ros.ros import images
+from stt_ros.ros.outputs import to_message
+from stt_ros.ros.worker import Worker
+
+# A camera that has been silent this long (s) is a still picture: clicks on it are answered at once.
+_STILL = 0.2
+
+
+class Pipeline:
+    """Pairs frames with prompts and segments them; rejects what cannot be used, and goes on."""
+
+    def __init__(self, node) -> None:
+        self._node = node
+        self.monitor = node.monitor
+        self.enabled = True
+        self.frames: RecentFrames = RecentFrames()
+        self._attention = Attention()
+        self._size: tuple[int, int] | None = None  # of the latest frame
+        self.worker = Worker(partial(self.reject, 'segmentation'))
+
+    def close(self) -> None:
+        """Answer the requests that wait, and stop working."""
+        self.worker.stop()
+
+    def on_image(self, msg) -> None:
+        """Take the newest frame."""
+        self.monitor.frame()
+        if not self.enabled:
+            return
+        try:
+            self._size = self._look_at(msg)
+        except ValueError as error:
+            self.reject('image', error)
+            return
+        if self.frames.add(nanoseconds(msg.header.stamp), msg):
+            self._attention.clear_track()
+            self._node.get_logger().info('image stamps went back: older frames and gazes forgotten')
+        if self._node.parameters['mode'] == 'continuous' and self._prompted():
+            self._offer(partial(self._segment_frame, msg))
+
+    def on_gaze(self, source: str, raw: RawGaze, space: str, time: int) -> None:
+        """Take a sample of a gaze stream; ``time`` in ns, 0 when unstamped."""
+        frame, point = self._place(source, raw, space, time)
+        if frame is None:
+            return
+        target, jumped = self._attention.gaze(time or nanoseconds(frame.header.stamp), *point)
+        if jumped:
+            self._node.get_logger().info('gaze stamps went back: older samples forgotten')
+        if self._node.parameters['mode'] == 'on_prompt':
+            self._offer(partial(self._segment, frame, target))
+
+    def on_click(self, source: str, raw: RawGaze, space: str, time: int) -> None:
+        """Take a click; ``time`` in ns, 0 when unstamped."""
+        frame, point = self._place(source, raw, space, time)
+        if frame is None:
+            return
+        target = self._attention.click(*point)
+        still = self.monitor.frame_age() > _STILL
+        if self._node.parameters['mode'] == 'on_prompt' or still:
+            if not self.worker.post(partial(self._segment, frame, target)):
+                self.reject(source, GazeError('too many clicks wait to be segmented'))
+
+    def enable(self, enabled: bool) -> None:
+        """Go on, or ignore images and prompts until told to go on."""
+        self.enabled = enabled
+        if not enabled:
+            self.worker.withdraw()
+
+    def clear(self) -> bool:
+        """Forget the prompt; returns whether there was one."""
+        self.worker.withdraw()
+        self.monitor.forget_prompt()
+        return self._attention.clear()
+
+    def reject(self, source: str, error: Exception) -> None:
+        """Count and log a message that was dropped."""
+        self.monitor.count('messages rejected')
+        self.monitor.count(f'rejected {source}')
+        self._node.log.warning(source, str(error) or type(error).__name__)
+
+    def segment(self, msg, points: list) -> tuple[Frame, list]:
+        """Segment a message's picture at points (x, y), with the parameters in force."""
+        frame = images.to_frame(msg)
+        parameters = self._node.parameters
+        return frame, self._node.segmenter.segment(
+            frame, points, parameters['interpolation'], parameters['mask_threshold']
+        )
+
+    def message(self, result, header, gaze_id: int) -> SegmentationMsg:
+        """Return the message of a result, stamped with its latency as of now."""
+        message = to_message(result, header, gaze_id, self._node.parameters['max_hypotheses'])
+        taken = nanoseconds(header.stamp)
+        if taken:
+            message.latency = (self._node.get_clock().now().nanoseconds - taken) / SECOND
+        return message
+
+    def _look_at(self, msg) -> tuple[int, int]:
+        """Check a frame as far as that is cheap; returns its size (H, W)."""
+        if not hasattr(msg, 'format'):
+            images.check(msg)
+            return msg.height, msg.width
+        # A compressed picture is decoded when it is its turn, but its size is needed before.
+        return self._size or images.to_frame(msg).size
+
+    def _place(self, source: str, raw: RawGaze, space: str, time: int):
+        """Return the frame that a prompt was looking at and the pixel in it, or (None, None)."""
+        if not self.enabled:
+            return None, None
+        try:
+            frame = self._frame_at(time)
+            point = to_pixel(raw, space, self._size, frame.header.frame_id)
+        except GazeError as error:
+            self.reject(source, error)
+            return None, None
+        self.monitor.prompt()
+        return frame, point
+
+    def _frame_at(self, time: int):
+        """Return the frame nearest in time, the latest for a prompt without stamp."""
+        latest = self.frames.latest()
+        if latest is None:
+            raise GazeError('no image has been received yet, there is nothing to point at')
+        if not time or not nanoseconds(latest.header.stamp):
+            return latest
+        taken, frame = self.frames.nearest(time)
+        offset, limit = (time - taken) / SECOND, self._node.parameters['max_sync_offset']
+        if abs(offset) > limit:
+            side = 'older' if offset > 0 else 'newer'
+            raise GazeError(
+                f'the nearest image is {abs(offset):.3f} s {side} than the stamp of the gaze; '
+                f'allowed: {limit:g} s (max_sync_offset). Has the camera stopped, or do the clocks '
+                'differ?'
+            )
+        return frame
+
+    def _prompted(self) -> bool:
+        """Tell whether there is a prompt; forget one that has timed out."""
+        age, timeout = self.monitor.prompt_age(), self._node.parameters['prompt_timeout']
+        if age is not None and 0 < timeout < age:
+            self.clear()
+            return False
+        return age is not None
+
+    def _offer(self, job) -> None:
+        if self.worker.offer(job):
+            self.monitor.count('frames dropped')
+
+    def _segment_frame(self, msg) -> None:
+        target = self._attention.at(nanoseconds(msg.header.stamp))
+        if target is not None:
+            self._segment(msg, target)
+
+    def _segment(self, msg, target: Target) -> None:
+        if not self._node.outputs.wanted():
+            return
+        try:
+            frame, [result] = self.segment(msg, [target.point])
+        except ValueError as error:
+            self.reject('image', error)
+            return
+        self._size = frame.size
+        message = self.message(result, msg.header, target.id)
+        self._node.outputs.publish(msg.header, frame, message, result)
+        self.monitor.result(message.latency)
+
+
+def nanoseconds(stamp) -> int:
+    """Return a stamp as integer nanoseconds; 0 is 'no stamp'."""
+    return stamp.sec * SECOND + stamp.nanosec
