@@ -76,6 +76,18 @@ def test_invalid_tokens_are_never_looked_at(micro):
     torch.testing.assert_close(logits.movedim(2, 1)[valid], logits_other.movedim(2, 1)[valid])
 
 
+def test_leaving_out_invalid_tokens_changes_nothing(micro):
+    tokens, valid = view(500, (480, 640), (600, 20))
+    positions = valid[0].nonzero()[:, 0]
+    with torch.inference_mode():
+        logits, ious = micro(tokens, valid)
+        fewer = tokens[:, positions], valid[:, positions], positions[None]
+        logits_fewer, ious_fewer = micro(*fewer)
+    assert len(positions) < tokens.shape[1]
+    torch.testing.assert_close(ious_fewer, ious, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(logits_fewer, logits[:, :, positions], rtol=1e-4, atol=1e-4)
+
+
 def test_gazes_of_a_batch_do_not_influence_each_other(micro):
     views = [view(500, (480, 640), gaze) for gaze in ((10, 10), (320, 240), (639, 479))]
     tokens, valid = (torch.cat(parts) for parts in zip(*views, strict=True))
