@@ -25,7 +25,7 @@ class Bank:
 
 
 def make_bank(groups: list[tuple[list[real.Picture], float]], smallest: int = 30) -> Bank:
-    """Collect pictures in (group, share) pairs; cut out every object larger than ``smallest`` squared px."""
+    """Collect pictures in (group, share) pairs; cut out objects of over ``smallest`` squared px."""
     bank = Bank()
     weights = []
     for pictures, share in groups:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which pictures train and which are held back: reads ``--davis``, ``--pack`` and ``--coco`` folders."""
+"""Which pictures train and which are held back: the folders named on the command line."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def arguments(parser: argparse.ArgumentParser):
 
 
 def training_bank(args) -> Bank:
-    """Everything but the held-out pictures; an empty bank (drawn scenes only) when no folder is given."""
+    """Everything but the held-out pictures; an empty bank (drawn scenes only) without folders."""
     sequences = [
         p
         for root in args.davis
@@ -55,7 +55,7 @@ def training_bank(args) -> Bank:
         found = real.pack(folder)
         held = {p.name for p in found[HELD_OUT]}
         pictures += [p for p in found if p.name not in held]
-    for images, table in zip(args.coco[::2], args.coco[1::2]):
+    for images, table in zip(args.coco[::2], args.coco[1::2], strict=True):
         pictures += real.coco(images, table)
     pictures = [p for p in pictures if p.objects]
     groups = [(sequences, args.davis_share), (pictures, 1 - args.davis_share)]

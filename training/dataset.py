@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training samples as the network sees them, and a ring of them in shared memory.
 
-Drawing workers keep overwriting the oldest samples of the ring while the trainer reads random ones, so
-the trainer never waits: when drawing is slow, a sample is seen more often (each time mirrored or not and
-in another light), when it is fast, less often.
+Drawing workers keep overwriting the oldest samples of the ring while the trainer reads random
+ones, so the trainer never waits: when drawing is slow, a sample is seen more often (each time
+mirrored or not and in another light), when it is fast, less often.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _token_boxes() -> np.ndarray:
         side = T * level.stride
         rows += [
             (level.offset + c * side, level.offset + r * side, level.stride)
-            for r, c in zip(level.rows, level.cols)
+            for r, c in zip(level.rows, level.cols, strict=True)
         ]
     return np.array(rows)
 
@@ -69,7 +69,7 @@ def spans(origin: int, axis: int, length: int) -> np.ndarray:
 def sample(
     image: np.ndarray, mask: np.ndarray, at: tuple[float, float], kind: int = 0
 ) -> np.ndarray:
-    """Foveate an image and its target around a gaze: one record; the target is 255 * area fraction."""
+    """Foveate an image and its target around a gaze; the target is 255 * area fraction."""
     record = np.zeros((), RECORD)
     height, width = mask.shape
     record['tokens'], record['valid'] = PATTERN.foveate(image, at)
@@ -82,7 +82,7 @@ def sample(
 
 @dataclass(frozen=True)
 class Mix:
-    """Shares of the kinds of scenes: views of real pictures, and compositions over real / drawn ground."""
+    """Shares of views of real pictures, and of real ground and real things in compositions."""
 
     real: float = 0.5
     ground_real: float = 0.5

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How good a model is on real frames: one gaze at the most interior point, native resolution.
 
-The full path: foveate, network, paint (bilinear) at the frame's resolution, compare with the human mask.
+The full path: foveate, network, paint (bilinear) at the frame's resolution, compare with the mask.
 
-    python -m training.evaluate WEIGHTS --clips FOLDER... [--pack FOLDER...] [--sheet PNG] [--json FILE]
+    python -m training.evaluate WEIGHTS --clips FOLDER... [--pack FOLDER...] [--sheet PNG]
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def judge(model, group: str, pictures, smallest: float = 0) -> list[dict]:
 
 
 def summary(rows: list[dict]) -> dict:
-    """Mean best-of-three and top-ranked IoU, and how predicted and true IoU correlate (all hypotheses)."""
+    """Mean best-of-three and top-ranked IoU, and how predicted and true IoU correlate."""
     if not rows:
         return {}
     true = np.array([r['true'] for r in rows])
@@ -110,7 +110,7 @@ def table(rows: list[dict]) -> dict[str, dict]:
 def contact_sheet(
     model, rows: list[dict], frames: dict, path: Path, each: int = 4, width: int = 320
 ):
-    """PNG of the worst, median and best rows: human outline white, best hypothesis red, top-ranked blue."""
+    """PNG of worst, median and best rows: outline white, best mask red, top-ranked blue."""
     order = sorted(rows, key=lambda r: max(r['true']))
     middle = len(order) // 2
     picked = [
@@ -160,7 +160,8 @@ def print_table(groups: dict[str, dict]):
     print(f'{"":>16} objects  best3    top      r  r(top)  failed')
     for name, s in groups.items():
         print(
-            f'{name:>16} {s["objects"]:7d}  {s["best_of_three"]:.3f}  {s["top_ranked"]:.3f}  {s["pearson_r"]:5.2f}'
+            f'{name:>16} {s["objects"]:7d}  {s["best_of_three"]:.3f}  {s["top_ranked"]:.3f}'
+            f'  {s["pearson_r"]:5.2f}'
             f'  {s["pearson_r_top"]:5.2f}  {s["failed"]:.2f}'
         )
 

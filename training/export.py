@@ -1,38 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turn a checkpoint of the trainer into the shipped fp16 file, and read either.
+"""Turn a checkpoint of the trainer into the shipped fp16 file, judge that file, write its card.
 
-python -m training.export CHECKPOINT OUT.safetensors
+    python -m training.export CHECKPOINT OUT.safetensors [--clips FOLDER...] [--pack FOLDER...]
+
+With ``--clips`` the written file is evaluated on every frame, and OUT.md (the model card) and the
+contact sheet and training curve in training/figures/ are written too.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import subprocess
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 
 from stt_ros import zoo
+from training import card, data, evaluate, real
+
+FIGURES = Path(__file__).parent / 'figures'
 
 
 def load_any(path: Path) -> torch.nn.Module:
-    """A model with the weights of a trainer checkpoint (its moving average) or of a .safetensors file."""
-    path = Path(path)
-    if path.suffix == '.pt':
-        state = torch.load(path, map_location='cpu', weights_only=True)
-        name, weights = state['name'], state['average']
-    else:
-        with safe_open(path, 'pt') as file:
-            name = (file.metadata() or {}).get('model', zoo.DEFAULT)
-            weights = {key: file.get_tensor(key).float() for key in file.keys()}
-    model = zoo.build(name)
-    model.load_state_dict(weights)
+    """A model with the weights of a trainer checkpoint (their moving average) or of any file."""
+    state = (
+        torch.load(path, map_location='cpu', weights_only=True) if str(path).endswith('.pt') else {}
+    )
+    if 'average' not in state:
+        return zoo.load(path=path)
+    model = zoo.build(state['name'])
+    model.load_state_dict(state['average'])
     return model.eval()
 
 
-def export(checkpoint: Path, out: Path) -> dict:
+def export(checkpoint: Path, out: Path) -> dict[str, str]:
     """Write the averaged weights as fp16 with their origin as metadata; returns the metadata."""
     state = torch.load(checkpoint, map_location='cpu', weights_only=True)
     revision = subprocess.run(
@@ -44,7 +48,7 @@ def export(checkpoint: Path, out: Path) -> dict:
     )
     metadata = {
         'model': state['name'],
-        'config': str(zoo.CONFIGS[state['name']]),
+        'config': json.dumps(dataclasses.asdict(zoo.CONFIGS[state['name']])),
         'licence': 'Apache-2.0',
         'revision': revision.stdout.strip() or 'unknown',
         'steps': str(state['step']),
@@ -56,14 +60,41 @@ def export(checkpoint: Path, out: Path) -> dict:
     return metadata
 
 
+def judge(weights: Path, clips: list[Path], packs: list[Path], every: int = 1) -> dict:
+    """Evaluate the written file and draw its contact sheet; returns the table of figures."""
+    model = load_any(weights)
+    rows, frames = [], {}
+    for folder in clips:
+        pictures = real.davis(folder, every)
+        frames.update((p.name, p) for p in pictures)
+        rows += evaluate.judge(model, folder.name, pictures)
+    others = evaluate.judge(model, 'held-out objects', data.held_out(packs), smallest=16)
+    groups = evaluate.table(rows + others)
+    groups['all clips'] = evaluate.summary(rows)
+    FIGURES.mkdir(exist_ok=True)
+    evaluate.contact_sheet(model, rows, frames, FIGURES / 'contact_sheet.png')
+    return groups
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('checkpoint', type=Path)
     parser.add_argument('out', type=Path)
+    parser.add_argument('--clips', type=Path, nargs='*', default=[])
+    parser.add_argument('--pack', type=Path, nargs='*', default=[])
+    parser.add_argument('--hardware', default='', help='words for the card: what it was trained on')
     args = parser.parse_args()
-    print(export(args.checkpoint, args.out))
+    metadata = export(args.checkpoint, args.out)
+    print(metadata)
+    if not args.clips:
+        return
+    groups = judge(args.out, args.clips, args.pack)
+    evaluate.print_table(groups)
+    curve = torch.load(args.checkpoint, map_location='cpu', weights_only=True)['curve']
+    card.draw_curve(curve, FIGURES / 'curve.png')
+    args.out.with_suffix('.md').write_text(card.write(args.out, metadata, groups, args.hardware))
 
 
 if __name__ == '__main__':

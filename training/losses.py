@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def weighted_iou(inside: Tensor, target: Tensor, area: Tensor) -> Tensor:
-    """IoU in image pixels of masks (B,M,P) bool with a target (B,P) bool; area (B,P). Returns (B,M)."""
+    """IoU (B,M) in image pixels of masks (B,M,P) and a target (B,P), bool; area (B,P) px."""
     target = target[:, None] & (area[:, None] > 0)
     both = ((inside & target) * area[:, None]).sum(-1)
     either = ((inside | target) * area[:, None]).sum(-1)

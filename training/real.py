@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real pictures with object masks: DAVIS-style folders, COCO annotations, and compact polygon packs.
+"""Real pictures with object masks: DAVIS-style folders, COCO annotations, polygon packs.
 
 A :class:`Picture` keeps its objects as polygons or masks and hands out augmented views of itself.
 """
@@ -16,7 +16,7 @@ import numpy as np
 
 @dataclass
 class Picture:
-    """An RGB image (H, W, 3) uint8 and its objects: polygon lists [(n, 2) px, ...] or masks (H, W) uint8."""
+    """An RGB image (H, W, 3) and its objects: polygons [(n, 2) px, ...] or masks (H, W) uint8."""
 
     image: np.ndarray
     objects: list = field(default_factory=list)
@@ -25,7 +25,7 @@ class Picture:
     def mask(
         self, index: int, matrix: np.ndarray | None = None, size: tuple | None = None
     ) -> np.ndarray:
-        """Object ``index`` as (h, w) uint8 0..255, optionally under an affine (2, 3) into ``size`` (w, h)."""
+        """Object ``index`` as (h, w) uint8, under an affine (2, 3) into ``size`` (w, h)."""
         thing = self.objects[index]
         h, w = self.image.shape[:2]
         matrix = np.eye(2, 3) if matrix is None else matrix
@@ -62,7 +62,7 @@ def davis(folder: Path, every: int = 1) -> list[Picture]:
 
 
 def pack(folder: Path) -> list[Picture]:
-    """A compact pack: ``images/`` and ``objects.json`` {file: [{category, polygon in [0, 1]}, ...]}."""
+    """A pack: ``images/`` and ``objects.json`` {file: [{category, polygon in [0, 1]}, ...]}."""
     pictures = []
     for name, things in sorted(json.loads((folder / 'objects.json').read_text()).items()):
         image = read_rgb(folder / 'images' / name)
@@ -73,7 +73,7 @@ def pack(folder: Path) -> list[Picture]:
 
 
 def coco(images: Path, annotations: Path, limit: int | None = None) -> list[Picture]:
-    """COCO-format annotations (COCO, LVIS, Open Images exports): polygons or RLE; crowds are left out."""
+    """COCO-format annotations (COCO, LVIS, ...): polygons or run lengths; no crowds."""
     table = json.loads(annotations.read_text())
     by_image: dict = {}
     for a in table['annotations']:
@@ -99,7 +99,7 @@ def _segmentation(segmentation, height: int, width: int):
         counts = _uncompress(counts)
     flat = np.zeros(height * width, np.uint8)
     edges = np.concatenate([[0], np.cumsum(counts)])
-    for start, stop in zip(edges[1::2], edges[2::2]):
+    for start, stop in zip(edges[1::2], edges[2::2], strict=False):
         flat[start:stop] = 255
     return np.ascontiguousarray(flat.reshape(width, height).T)
 

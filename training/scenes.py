@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scenes that teach what a thing is: drawn ground, things of many textures in one outline, occlusion.
+"""Scenes that teach what a thing is: many textures in one outline, clutter, occlusion.
 
-What is asked is always one connected piece of one thing (or, now and then, one of its parts), never the
-ground. Things are drawn (:mod:`shapes`), cut out of training photographs, or silhouettes of real things
-filled with another surface; the ground is drawn or a photograph whose own objects stay targets.
+What is asked is always one connected piece of one thing (or, now and then, one of its parts),
+never the ground. Things are drawn (:mod:`shapes`), cut out of training photographs, or silhouettes
+of real things filled with another surface; the ground is drawn or a photograph whose own objects
+stay targets.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from training.compositing import blend_in, paste
 
 @dataclass
 class Scene:
-    """An RGB image and what may be asked of it: masks (H, W) uint8 0..255, one connected thing each."""
+    """An RGB image and what may be asked of it: masks (H, W) uint8, one thing each."""
 
     image: np.ndarray
     targets: list[np.ndarray]
@@ -47,7 +48,7 @@ def composed_scene(
     ground_real: float = 0.5,
     things_real: float = 0.55,
 ) -> Scene:
-    """Things pasted over a ground, in depth order, with shadows; ``count`` of what is seen as targets."""
+    """Things pasted over a ground, one over the other; ``count`` of what is seen as targets."""
     if bank.pictures and rng.random() < ground_real:
         picture = bank.pictures[rng.choice(len(bank.pictures), p=bank.weights)]
         image, matrix, size = real.view(rng, picture)
@@ -66,7 +67,7 @@ def composed_scene(
 
 
 def ground(rng, bank: Bank) -> np.ndarray:
-    """A drawn ground: a surface, often a horizon or several patches; none of it is ever a target."""
+    """A drawn ground: a surface, often a horizon or several patches; never a target."""
     w, h = real.FRAMES[rng.choice(len(real.FRAMES), p=real.FRAME_WEIGHTS)]
     photos = bank.photos if rng.random() < 0.7 else ()
     image = textures.surface(rng, h, w, photos)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Outlines of drawn things, as part maps: 0 outside, 1..k the parts of one connected thing.
 
-Every function takes a ``numpy.random.Generator`` and a size in pixels and returns an (h, w) uint8 map.
-Parts matter twice: they get textures of their own (which must not split the thing), and they are sometimes
-the target themselves (whole / part).
+Every function takes a ``numpy.random.Generator`` and a size in pixels and returns an (h, w) uint8
+map. Parts matter twice: they get textures of their own (which must not split the thing), and they
+are sometimes the target themselves (whole / part).
 """
 
 import cv2
@@ -38,7 +38,7 @@ class Pen:
     def limb(self, points, widths):
         """A tapering limb through points, widths in unit lengths (full width)."""
         points, widths = np.asarray(points, float), np.asarray(widths, float)
-        for a, b, wa, wb in zip(points[:-1], points[1:], widths[:-1], widths[1:]):
+        for a, b, wa, wb in zip(points[:-1], points[1:], widths[:-1], widths[1:], strict=True):
             for t in np.linspace(0, 1, 4)[:-1]:
                 width = (wa + (wb - wa) * t) / MARGIN * self.half
                 seg = self.px([a + (b - a) * t, a + (b - a) * (t + 0.34)])

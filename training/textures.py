@@ -89,7 +89,7 @@ def photo(rng, h, w, photos):
 
 
 def surface(rng: np.random.Generator, h: int, w: int, photos=()) -> np.ndarray:
-    """Any surface: a piece of a photograph half of the time (when there are any), else a drawn one."""
+    """Any surface: a piece of a photograph half of the time (if there are any), else drawn."""
     if len(photos) and rng.random() < 0.5:
         return photo(rng, h, w, photos)
     kind = rng.choice(3, p=[0.45, 0.2, 0.35])

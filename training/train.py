@@ -4,8 +4,9 @@
     python -m training.train OUT --davis FOLDER --pack FOLDER --clips FOLDER... --minutes 75
 
 Drawing runs in worker processes of its own (``--workers``) and fills a ring in shared memory.
-Checkpoints (weights, their moving average, optimiser, curve) are written to OUT every ``--save-minutes``;
-the same command continues from the last one. Time, not steps, sets the learning rate's cosine.
+Checkpoints (weights, their moving average, optimiser, curve) are written to OUT every
+``--save-minutes``; the same command continues from the last one. Time, not steps, sets the
+learning rate's cosine.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def parse() -> argparse.Namespace:
         type=int,
         default=1,
         help='training processes that share each batch; on a CPU one '
-        'single-threaded process per core is faster than threads, and does not stall on a busy machine',
+        'single-threaded process per core is faster, and does not stall on a busy machine',
     )
     p.add_argument('--threads', type=int, default=1, help='threads per process')
     p.add_argument('--ring', type=Path, default=Path('/dev/shm/stt_training_ring'))
@@ -176,7 +177,7 @@ class Trainer:
         return parts
 
     def _share(self):
-        """Average gradients, and the time spent (all processes must agree on it), over the processes."""
+        """Average gradients and the time spent (all must agree on it) over the processes."""
         if not dist.is_initialized():
             return
         gradients = [p.grad for p in self.model.parameters()]
@@ -184,7 +185,7 @@ class Trainer:
         dist.all_reduce(flat)
         flat /= dist.get_world_size()
         self.spent = float(flat[-1])
-        for g, mean in zip(gradients, flat[:-1].split([g.numel() for g in gradients])):
+        for g, mean in zip(gradients, flat[:-1].split([g.numel() for g in gradients]), strict=True):
             g.copy_(mean.view_as(g))
 
 
