@@ -29,9 +29,9 @@ def cached(file: str) -> Path | None:
 def fetch(file: str, size: str = '', force: bool = False) -> Path:
     """Return the path of a published file, downloading it (with a progress bar) on first use.
 
-    A connection that breaks is resumed where it broke; the checksum of the whole file is compared
-    with the hub's. ``size`` is for the user to read; ``force`` downloads again what is there.
-    Raises ``DownloadError``.
+    A connection that breaks is resumed where it broke (older versions of huggingface_hub do so in
+    the next call); the checksum of the whole file is compared with the hub's. ``size`` is for the
+    user to read; ``force`` downloads again what is there. Raises ``DownloadError``.
     """
     hub = _hub()
     path = None if force else cached(file)

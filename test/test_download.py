@@ -131,6 +131,8 @@ def test_a_cut_connection_is_resumed(fetch, hub):
     content = hub.files[FILE] = os.urandom(24 << 20)
     hub.cuts = [15 << 20]
     result = fetch()
+    if result.returncode:  # older versions of the library resume in the next call
+        result = fetch()
     assert Path(result.stdout.strip()).read_bytes() == content
     first, second = hub.downloads()
     assert first is None
