@@ -79,8 +79,8 @@ class ImageEncoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         size, width = config.pattern.token_size, config.width
-        self.pos_enc = nn.Parameter(0.02 * torch.randn(config.pattern.num_tokens, width))
-        self.reg_tokens = nn.Parameter(0.02 * torch.randn(config.registers, width))
+        self.pos_enc = _table(config.pattern.num_tokens, width)
+        self.reg_tokens = _table(config.registers, width)
         self.patch_emb = nn.Linear(3 * size * size, width)
         self.blocks = nn.ModuleList(EncoderBlock(width, config.heads) for _ in range(config.depth))
         self.neck = MLP(width, config.decoder_width, config.decoder_width)
@@ -123,10 +123,10 @@ class MaskDecoder(nn.Module):
         super().__init__()
         width, masks = config.decoder_width, config.masks
         self.masks = masks
-        self.iou_token = nn.Parameter(torch.randn(width))
-        self.mask_tokens = nn.Parameter(torch.randn(masks, width))
-        self.pos_enc = nn.Parameter(0.02 * torch.randn(config.pattern.num_tokens, width))
-        self.reg_enc = nn.Parameter(0.02 * torch.randn(config.registers, width))
+        self.iou_token = _table(width, std=1.0)
+        self.mask_tokens = _table(masks, width, std=1.0)
+        self.pos_enc = _table(config.pattern.num_tokens, width)
+        self.reg_enc = _table(config.registers, width)
         self.transformer = TwoWayTransformer(config)
         self.output_upscaling = _upscaling(width, config.upscaling)
         self.mask_heads = GroupedMLP(masks, width, config.upscaling[-1])
@@ -199,6 +199,11 @@ class TwoWayBlock(nn.Module):
         q = q + self.cross_attn_token_to_image(self.norm2(q), c, mask)
         q = q + self.mlp(self.norm3(q))
         return q, c + self.cross_attn_image_to_token(self.norm4(c), q, None)
+
+
+def _table(*shape: int, std: float = 0.02) -> nn.Parameter:
+    """Return a learned table with a start like that of vision transformers."""
+    return nn.Parameter(nn.init.trunc_normal_(torch.empty(shape), std=std))
 
 
 def _upscaling(width: int, channels: tuple[int, ...]) -> nn.Sequential:
