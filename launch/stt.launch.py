@@ -19,8 +19,6 @@ AS_FILE = ['']  # an argument left empty keeps the value of params_file
 # name, default, allowed values (None: any), description
 TOPICS = (
     ('image', 'image', None, 'Camera image topic, without /compressed'),
-    ('camera_info', '', None, 'CameraInfo topic; empty: camera_info beside the image topic'),
-    ('depth', 'depth', None, 'Depth image topic, registered to the image'),
     ('gaze', 'gaze', None, 'PointStamped topic of an eye tracker'),
     ('clicked_point', 'clicked_point', None, "PointStamped topic of RViz' Publish Point tool"),
     (
@@ -54,9 +52,7 @@ def derived_topics(values):
     """Fill in the topics that follow from the image topic; return {input: topic}."""
     topics = {name: values[name] for name, *_ in TOPICS}
     image = topics['image'].rstrip('/')
-    beside, slash, _ = image.rpartition('/')
     viewed = f'{image}/compressed' if values['image_transport'] == 'compressed' else image
-    topics['camera_info'] = topics['camera_info'] or f'{beside}{slash}camera_info'
     topics['mouse_left'] = topics['mouse_left'] or f'{viewed}_mouse_left'
     return topics
 
@@ -75,11 +71,13 @@ def parameter_sources(values):
 
 def dds_profile(context):
     """Return the environment that gives Fast DDS room for images, unless the user chose one."""
-    files = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
-    for name in (*files, 'FASTDDS_BUILTIN_TRANSPORTS'):
+    new, old = 'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'
+    for name in (new, old, 'FASTDDS_BUILTIN_TRANSPORTS'):
         if EnvironmentVariable(name, default_value='').perform(context):
             return {}
-    return dict.fromkeys(files, str(SHARE / 'config' / 'fastdds.xml'))
+    distro = EnvironmentVariable('ROS_DISTRO', default_value='').perform(context)
+    variable = old if distro in ('humble', 'iron', 'jazzy') else new
+    return {variable: str(SHARE / 'config' / 'fastdds.xml')}
 
 
 def start(context):

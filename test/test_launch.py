@@ -177,7 +177,6 @@ def test_defaults_start_one_node(launched):
 
 def test_topics_follow_the_image(launched):
     (node,) = launched(image='/camera/color/image_raw')
-    assert remaps(node)['camera_info'] == '/camera/color/camera_info'
     assert remaps(node)['mouse_left'] == '/camera/color/image_raw_mouse_left'
 
 
