@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is written about the parameters elsewhere, generated from their table.
+"""What is written elsewhere about parameters and messages, generated from their definitions.
 
 ``python -m stt_ros.ros.reference FOLDER`` brings a checkout's config/stt.yaml and README.md up to
 date; a test holds them to it.
@@ -13,7 +13,9 @@ import sys
 import textwrap
 from pathlib import Path
 
+from stt_ros.msg import MaskHypothesis, Segmentation
 from stt_ros.ros.parameters import TABLE, Spec, when_in_words
+from stt_ros.srv import Segment
 
 _YAML_HEAD = """\
 # Parameters of the node, with their defaults. Generated: python -m stt_ros.ros.reference .
@@ -40,6 +42,18 @@ def parameters_markdown() -> str:
     return '\n'.join(head + rows)
 
 
+def messages_markdown() -> str:
+    """Return the fields of our messages and service as a Markdown table."""
+    rows = ['| message | fields |', '|---|---|']
+    for kind in (MaskHypothesis, Segmentation, Segment.Request, Segment.Response):
+        fields = ', '.join(
+            f'`{name}` {_field_type(text)}'
+            for name, text in kind.get_fields_and_field_types().items()
+        )
+        rows.append(f'| {kind.__name__.replace("_", " ")} | {fields} |')
+    return '\n'.join(rows)
+
+
 def with_table(text: str, name: str, table: str) -> str:
     """Return a Markdown text with what is between the table's markers replaced.
 
@@ -59,6 +73,11 @@ def _yaml_entry(spec: Spec) -> str:
     return f'{comment}    {spec.name}: {json.dumps(spec.default)}\n'
 
 
+def _field_type(text: str) -> str:
+    text = re.sub(r'^sequence<(.+)>$', r'\1[]', text)
+    return {'float': 'float32', 'boolean': 'bool'}.get(text, text)  # their names in .msg files
+
+
 def _escape(text: str) -> str:
     return text.replace('|', r'\|')
 
@@ -68,7 +87,8 @@ def main() -> None:
     folder = Path(sys.argv[1])
     (folder / 'config' / 'stt.yaml').write_text(parameters_yaml())
     readme = folder / 'README.md'
-    readme.write_text(with_table(readme.read_text(), 'parameters', parameters_markdown()))
+    text = with_table(readme.read_text(), 'parameters', parameters_markdown())
+    readme.write_text(with_table(text, 'messages', messages_markdown()))
 
 
 if __name__ == '__main__':
