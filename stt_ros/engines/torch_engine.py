@@ -7,10 +7,12 @@ import os
 
 import numpy as np
 import torch
+from torch import nn
 
 from stt_ros import zoo
 from stt_ros.engines import EngineError
-from stt_ros.model import normalise
+from stt_ros.layers import Doubling, SelfAttention
+from stt_ros.model import SegmentThisThing, normalise
 
 _DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 
@@ -25,7 +27,7 @@ class TorchEngine:
         self.precision = _choose_precision(precision, self.device)
         if threads is not None and self.device.type == 'cpu':
             torch.set_num_threads(threads or _spare_threads())
-        self.model = zoo.load(weights).to(self.device).eval()
+        self.model = _cast(zoo.load(weights), _DTYPES[self.precision]).to(self.device).eval()
         self.pattern = self.model.config.pattern
         self.description = f'{weights} on {self.device} with torch {self.precision}'
 
@@ -65,6 +67,14 @@ class TorchEngine:
         self.model = None
         if self.device.type == 'cuda':
             torch.cuda.empty_cache()
+
+
+def _cast(model: SegmentThisThing, dtype: torch.dtype) -> SegmentThisThing:
+    """Store the matrices in the numbers they are used in; sums and norms stay float32."""
+    for module in model.modules():
+        if isinstance(module, (nn.Linear, nn.Conv1d, SelfAttention, Doubling)):
+            module.to(dtype)
+    return model
 
 
 def _spare_threads() -> int:
