@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from stt_ros.ros.demo.viewer import StatusLine, Viewer, make_folder, status, wri
 
 _QUIET = 0.6  # seconds without a result after the camera's end: the last one has come
 _LAST_LINES = 12
+_LOG_PREFIX = re.compile(r'^\[\w+\] \[[\d.]+\] \[[\w./]+\]: ')
 
 
 class ChildError(RuntimeError):
@@ -124,7 +126,8 @@ class Demo:
         if progress.images:
             return status(progress)
         lines = self._children.output('node').replace('\r', '\n').splitlines()
-        return f'waiting for the node: {lines[-1] if lines else "it is starting"}'[:150]
+        said = _LOG_PREFIX.sub('', lines[-1]) if lines else 'it is starting'
+        return f'waiting for the node: {said}'[:150]
 
     def _await_last_results(self, stop: Stop) -> None:
         """Wait until every image has its result, or no more come."""

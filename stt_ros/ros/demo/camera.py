@@ -24,6 +24,9 @@ from stt_ros.ros.demo import sources
 from stt_ros.ros.demo.running import Stop, spinning
 from stt_ros.ros.demo.shots import InputError, Shot, Source
 
+# Seconds. A publisher learns that it has a subscriber, but not when that one has learned of it, and
+# until then the subscriber hears nothing.
+_SETTLING = 0.5
 PRELOAD_BYTES = 400_000_000  # an input up to this size is decoded before it starts to play
 
 
@@ -52,10 +55,10 @@ class Camera(Node):
             shot.mask.header.stamp = stamp
             self._mask.publish(shot.mask)
 
-    def is_watched(self, watchers: int) -> bool:
-        """Tell whether so many are subscribed to the images, and to the masks if there are any."""
-        publishers = [self._image] + [self._mask] * bool(self._mask)
-        return all(each.get_subscription_count() >= watchers for each in publishers)
+    def await_watchers(self, watchers: int, stop: Stop) -> None:
+        """Wait until so many are subscribed to the images, and have had time to know it."""
+        if stop.wait_for(lambda: self._image.get_subscription_count() >= watchers) and watchers:
+            stop.wait_until(time.monotonic() + _SETTLING)
 
 
 def play(
@@ -135,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ):
             camera.get_logger().info(f'playing {source.description}')
             held = preload(source)
-            stop.wait_for(lambda: camera.is_watched(arguments.wait_for))
+            camera.await_watchers(arguments.wait_for, stop)
             report = play(camera, source, held, stop, arguments.seconds, arguments.loop)
             print(json.dumps(report), flush=True)
     except InputError as error:

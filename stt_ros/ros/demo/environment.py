@@ -19,7 +19,7 @@ def install_prefix() -> Path:
 
     Raises ``ImportError`` when the package runs from its sources.
     """
-    for folder in Path(__file__).resolve().parents:
+    for folder in Path(__file__).absolute().parents:  # of the link, in a symlink install
         if (folder / 'share' / 'stt_ros' / 'package.xml').is_file():
             return folder
     raise ImportError(f'{Path(__file__).parents[2]} is not an installed package')

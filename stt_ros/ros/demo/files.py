@@ -154,17 +154,27 @@ def _mask_path(frame: Path) -> Path:
 @contextlib.contextmanager
 def _opened(what: str | int, reason: str) -> Iterator[cv2.VideoCapture]:
     """Open a video or a camera. Raises ``InputError`` with the reason when that fails."""
-    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')  # one clear line instead of its own three
-    level = cv2.getLogLevel()
-    cv2.setLogLevel(0)
-    capture = cv2.VideoCapture(what, cv2.CAP_V4L2 if isinstance(what, int) else cv2.CAP_FFMPEG)
-    cv2.setLogLevel(level)
+    backend = cv2.CAP_V4L2 if isinstance(what, int) else cv2.CAP_FFMPEG
+    with _quiet_opencv():
+        capture = cv2.VideoCapture(what, backend)
     try:
         if not capture.isOpened():
             raise InputError(reason)
         yield capture
     finally:
         capture.release()
+
+
+@contextlib.contextmanager
+def _quiet_opencv() -> Iterator[None]:
+    """Have one clear line of ours instead of several of OpenCV and FFmpeg on the screen."""
+    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
 
 
 def _pictures(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
