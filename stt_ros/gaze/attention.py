@@ -47,11 +47,14 @@ class Attention:
             return Target(self._last_id, (x, y)), jumped
 
     def at(self, time: int) -> Target | None:
-        """Return what was pointed at when the frame with this stamp (ns) was taken."""
+        """Return what was pointed at when the frame with this stamp (ns) was taken.
+
+        To a frame without stamp (0) the latest prompt applies.
+        """
         with self._lock:
             if self._click is not None:
                 return self._click
-            point = self._track.at(time)
+            point = self._track.at(time) if time else self._track.latest()
             return None if point is None else Target(self._last_id, point)
 
     def clear_track(self) -> None:

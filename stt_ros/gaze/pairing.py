@@ -49,6 +49,10 @@ class GazeTrack:
         self._times.clear()
         self._points.clear()
 
+    def latest(self) -> tuple[float, float] | None:
+        """Return the gaze (x, y) with the latest stamp."""
+        return self._points[-1] if self._points else None
+
     def at(self, time: int) -> tuple[float, float] | None:
         """Return the gaze (x, y) at a time: interpolated between samples, held beyond the ends."""
         if not self._times:

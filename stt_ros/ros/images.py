@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import struct
 from array import array
 
 import cv2
@@ -42,8 +43,10 @@ _BAYER = {
 _TWO_BYTES = ('mono16', *(f'{name}16' for name in _BAYER))
 SUPPORTED = (*_IN_PLACE, *_YUV422, *(f'{name}8' for name in _BAYER), *_TWO_BYTES)
 
+_JPEG, _PNG = b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n'
 # Where a complete file ends; decoders fill what is missing with gray, silently.
-_END_MARKS = {b'\xff\xd8\xff': b'\xff\xd9', b'\x89PNG': b'IEND\xaeB`\x82'}
+_END_MARKS = {_JPEG: b'\xff\xd9', _PNG: b'IEND\xaeB`\x82'}
+_JPEG_FRAME_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 def to_frame(msg) -> Frame:
@@ -57,6 +60,7 @@ def to_frame(msg) -> Frame:
     if hasattr(msg, 'format'):
         return _decompress(msg)
     encoding = msg.encoding
+    _check_not_empty(msg)
     if encoding not in SUPPORTED:
         return _through_cv_bridge(msg)
     rows = _rows(msg)
@@ -75,12 +79,18 @@ def to_frame(msg) -> Frame:
     return Frame(cv2.cvtColor(np.ascontiguousarray(rows), conversion), 'rgb')
 
 
-def check(msg) -> None:
-    """Raise the ``ImageError`` that ``to_frame`` would for a raw image, without converting it."""
+def size(msg) -> tuple[int, int]:
+    """Return the size (H, W) of a message's picture, without converting or decoding it.
+
+    Raises the ``ImageError`` that ``to_frame`` would, as far as the trouble shows without that.
+    """
+    if hasattr(msg, 'format'):
+        return _encoded_size(_complete_data(msg)) or to_frame(msg).size
     if msg.encoding in SUPPORTED:
         _rows(msg)
     else:
         to_frame(msg)
+    return msg.height, msg.width
 
 
 def fill_image(msg, pixels: np.ndarray, encoding: str, header) -> None:
@@ -97,9 +107,8 @@ def fill_image(msg, pixels: np.ndarray, encoding: str, header) -> None:
 
 def _rows(msg) -> np.ndarray:
     """Return a view (height, bytes of a row) of a message's pixels, row padding left out."""
+    _check_not_empty(msg)
     width, height, encoding = msg.width, msg.height, msg.encoding
-    if width == 0 or height == 0:
-        raise ImageError(f'image is empty: {width} x {height} pixels')
     if encoding in _YUV422 and width % 2:
         raise ImageError(f'{encoding} image is {width} pixels wide; must be even')
     if encoding.startswith('bayer') and min(width, height) < 2:
@@ -123,18 +132,50 @@ def _pixel_size(encoding: str) -> int:
     return 2 if encoding in _YUV422 or encoding in _TWO_BYTES else 1
 
 
+def _check_not_empty(msg) -> None:
+    if msg.width == 0 or msg.height == 0:
+        raise ImageError(f'image is empty: {msg.width} x {msg.height} pixels')
+
+
 def _decompress(msg) -> Frame:
+    data = _complete_data(msg)
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:  # more pixels than OpenCV accepts, or than there is memory for
+        raise ImageError(f'{_description(msg)} does not decode: {error}') from None
+    if pixels is None:
+        raise ImageError(f'{_description(msg)} does not decode as a picture')
+    return Frame(pixels, 'bgr')
+
+
+def _complete_data(msg) -> bytes:
     data = bytes(msg.data)
+    if not data:
+        raise ImageError(f'{_description(msg)} is empty')
     for start, end in _END_MARKS.items():
         if data.startswith(start) and end not in data[-1024:]:
-            raise ImageError(f"compressed image ('{msg.format}', {len(data)} bytes) is cut short")
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
-    if pixels is None:
-        raise ImageError(
-            f"compressed image ('{msg.format}', {len(data)} bytes) does not decode as a picture"
-        )
-    return Frame(pixels, 'bgr')
+            raise ImageError(f'{_description(msg)} is cut short')
+    return data
+
+
+def _description(msg) -> str:
+    return f"compressed image ('{msg.format}', {len(msg.data)} bytes)"
+
+
+def _encoded_size(data: bytes) -> tuple[int, int] | None:
+    """Return the size (H, W) that a JPEG or PNG says it has; None if it does not."""
+    if data.startswith(_PNG) and len(data) >= 24:
+        width, height = struct.unpack('>II', data[16:24])
+        return (height, width) if height and width else None
+    at = 2
+    while data.startswith(_JPEG) and at + 9 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], 'big')
+        if marker in _JPEG_FRAME_MARKERS:
+            height, width = struct.unpack('>HH', data[at + 5 : at + 9])
+            return (height, width) if height and width else None
+        at += 1 if marker == 0xFF else 2 + length  # a fill byte, or a segment
+    return None
 
 
 def _through_cv_bridge(msg) -> Frame:

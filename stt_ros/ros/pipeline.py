@@ -14,9 +14,6 @@ from stt_ros.ros import images
 from stt_ros.ros.outputs import to_message
 from stt_ros.ros.worker import Worker
 
-# A camera that has been silent this long (s) is a still picture: clicks on it are answered at once.
-_STILL = 0.2
-
 
 class Pipeline:
     """Pairs frames with prompts and segments them; rejects what cannot be used, and goes on."""
@@ -25,9 +22,8 @@ class Pipeline:
         self._node = node
         self.monitor = node.monitor
         self.enabled = True
-        self.frames: RecentFrames = RecentFrames()
+        self._frames: RecentFrames = RecentFrames()  # of messages with their sizes (H, W)
         self._attention = Attention()
-        self._size: tuple[int, int] | None = None  # of the latest frame
         self.worker = Worker(partial(self.reject, 'segmentation'))
 
     def close(self) -> None:
@@ -40,15 +36,20 @@ class Pipeline:
         if not self.enabled:
             return
         try:
-            self._size = self._look_at(msg)
+            size = images.size(msg)
         except ValueError as error:
             self.reject('image', error)
             return
-        if self.frames.add(nanoseconds(msg.header.stamp), msg):
+        if self._frames.add(nanoseconds(msg.header.stamp), (msg, size)):
             self._attention.clear_track()
             self._node.get_logger().info('image stamps went back: older frames and gazes forgotten')
         if self._node.parameters['mode'] == 'continuous' and self._prompted():
             self._offer(partial(self._segment_frame, msg))
+
+    def latest(self):
+        """Return the latest image message, None before the first."""
+        latest = self._frames.latest()
+        return None if latest is None else latest[0]
 
     def on_gaze(self, source: str, raw: RawGaze, space: str, time: int) -> None:
         """Take a sample of a gaze stream; ``time`` in ns, 0 when unstamped."""
@@ -67,10 +68,11 @@ class Pipeline:
         if frame is None:
             return
         target = self._attention.click(*point)
-        still = self.monitor.frame_age() > _STILL
-        if self._node.parameters['mode'] == 'on_prompt' or still:
+        if self._node.parameters['mode'] == 'on_prompt':
             if not self.worker.post(partial(self._segment, frame, target)):
                 self.reject(source, GazeError('too many clicks wait to be segmented'))
+        else:  # at once: the next frame may be long in coming
+            self.worker.offer(partial(self._segment_frame, self.latest()))
 
     def enable(self, enabled: bool) -> None:
         """Go on, or ignore images and prompts until told to go on."""
@@ -106,21 +108,13 @@ class Pipeline:
             message.latency = (self._node.get_clock().now().nanoseconds - taken) / SECOND
         return message
 
-    def _look_at(self, msg) -> tuple[int, int]:
-        """Check a frame as far as that is cheap; returns its size (H, W)."""
-        if not hasattr(msg, 'format'):
-            images.check(msg)
-            return msg.height, msg.width
-        # A compressed picture is decoded when it is its turn, but its size is needed before.
-        return self._size or images.to_frame(msg).size
-
     def _place(self, source: str, raw: RawGaze, space: str, time: int):
         """Return the frame that a prompt was looking at and the pixel in it, or (None, None)."""
         if not self.enabled:
             return None, None
         try:
-            frame = self._frame_at(time)
-            point = to_pixel(raw, space, self._size, frame.header.frame_id)
+            frame, size = self._frame_at(time)
+            point = to_pixel(raw, space, size, frame.header.frame_id)
         except GazeError as error:
             self.reject(source, error)
             return None, None
@@ -128,13 +122,13 @@ class Pipeline:
         return frame, point
 
     def _frame_at(self, time: int):
-        """Return the frame nearest in time, the latest for a prompt without stamp."""
-        latest = self.frames.latest()
+        """Return the frame nearest in time, the latest for an unstamped prompt, and its size."""
+        latest = self._frames.latest()
         if latest is None:
             raise GazeError('no image has been received yet, there is nothing to point at')
-        if not time or not nanoseconds(latest.header.stamp):
+        if not time or not nanoseconds(latest[0].header.stamp):
             return latest
-        taken, frame = self.frames.nearest(time)
+        taken, nearest = self._frames.nearest(time)
         offset, limit = (time - taken) / SECOND, self._node.parameters['max_sync_offset']
         if abs(offset) > limit:
             side = 'older' if offset > 0 else 'newer'
@@ -143,7 +137,7 @@ class Pipeline:
                 f'allowed: {limit:g} s (max_sync_offset). Has the camera stopped, or do the clocks '
                 'differ?'
             )
-        return frame
+        return nearest
 
     def _prompted(self) -> bool:
         """Tell whether there is a prompt; forget one that has timed out."""
@@ -170,7 +164,6 @@ class Pipeline:
         except ValueError as error:
             self.reject('image', error)
             return
-        self._size = frame.size
         message = self.message(result, msg.header, target.id)
         self._node.outputs.publish(msg.header, frame, message, result)
         self.monitor.result(message.latency)

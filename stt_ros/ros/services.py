@@ -30,12 +30,13 @@ class Services:
         if pipeline is None:
             response.message = _INACTIVE
             return response
+        image = request.image if request.image.width else pipeline.latest()
         done = Future(executor=self._node.executor)
         done.add_done_callback(lambda _: None)  # wakes the executor
 
         def job() -> None:
             try:
-                response.results = _results(pipeline, request)
+                response.results = _results(pipeline, image, request.points)
                 response.success = True
             except Exception as error:
                 response.message = str(error)
@@ -67,12 +68,10 @@ class Services:
         return response
 
 
-def _results(pipeline: Pipeline, request) -> list:
-    points = [(p.x, p.y) for p in request.points]
+def _results(pipeline: Pipeline, image, points: list) -> list:
     if not points:
         raise ValueError('points is empty; at least one point (x, y) in pixels is needed')
-    image = request.image if request.image.width else pipeline.frames.latest()
     if image is None:
         raise ValueError('no image in the request, and none has been received yet')
-    _, results = pipeline.segment(image, points)
+    _, results = pipeline.segment(image, [(p.x, p.y) for p in points])
     return [pipeline.message(result, image.header, 0) for result in results]
