@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 import time
@@ -148,18 +149,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: ran to its end; 1: a process of it failed; 2: input that cannot be read; 128 + n: signal n.
     """
     arguments = _parser().parse_args(argv)
+    stop = Stop()
     try:
         source = sources.open_source(arguments)
         _check_point(arguments.point, source)
         make_folder(arguments.out)
+        with stop.on_signals(), own_network():
+            print(f'camera   {source.description}')
+            print(f'gaze     {_describe_gaze(arguments.point, source)}')
+            print(f'network  ROS_DOMAIN_ID={os.environ["ROS_DOMAIN_ID"]}', flush=True)
+            return _run(arguments, stop)
     except InputError as error:
         print(f'stt_ros demo: error: {error}', file=sys.stderr)
         return 2
-    print(f'camera   {source.description}', flush=True)
-    print(f'gaze     {_describe_gaze(arguments.point, source)}', flush=True)
-    stop = Stop()
-    with stop.on_signals(), own_network():
-        return _run(arguments, stop)
 
 
 def _run(arguments: argparse.Namespace, stop: Stop) -> int:

@@ -169,12 +169,16 @@ def _opened(what: str | int, reason: str) -> Iterator[cv2.VideoCapture]:
 def _quiet_opencv() -> Iterator[None]:
     """Have one clear line of ours instead of several of OpenCV and FFmpeg on the screen."""
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    logging = getattr(cv2.utils, 'logging', None)  # from OpenCV 4.6 on
+    if logging is None:
+        yield
+        return
+    level = logging.getLogLevel()
+    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
     try:
         yield
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        logging.setLogLevel(level)
 
 
 def _pictures(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:

@@ -38,18 +38,13 @@ class Gaze(Node):
         self._frame_id = ''
         self._publisher = self.create_publisher(PointStamped, 'gaze', qos_profile_sensor_data)
         self._latest_mask: CompressedImage | None = None
-        self._size: tuple[int, int] | None = None
         if point:
             eye.fixate(point)
             return
-        self._subscriptions = [
-            self.create_subscription(
-                CompressedImage, 'ground_truth/mask/compressed', self._see, qos_profile_sensor_data
-            ),
-            self.create_subscription(
-                CameraInfo, 'camera_info', self._measure, qos_profile_sensor_data
-            ),
-        ]
+        self.create_subscription(
+            CompressedImage, 'ground_truth/mask/compressed', self._see, qos_profile_sensor_data
+        )
+        self.create_subscription(CameraInfo, 'camera_info', self._measure, qos_profile_sensor_data)
 
     def _see(self, message: CompressedImage) -> None:
         self._latest_mask = message
