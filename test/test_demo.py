@@ -271,4 +271,4 @@ def test_nothing_outlives_a_demo_that_is_killed(demo):
     wait_until(lambda: len(run.pids()) == 4, 'all four processes')
     run.process.kill()
     run.process.wait()
-    wait_until(lambda: not run.pids(), 'the end of its processes', timeout=5.0)
+    wait_until(lambda: not run.pids(), 'the end of its processes', timeout=20.0)

@@ -73,5 +73,8 @@ def _send(process: subprocess.Popen, number: int) -> None:
 
 
 def _die_with_parent() -> None:
-    """Have the kernel end this process should the parent be killed before it can."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    """Have the kernel end this process should the parent be killed before it can.
+
+    With SIGTERM: a killed process would leave its shared memory behind.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
