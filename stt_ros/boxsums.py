@@ -1,98 +1,106 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exact box means of a part of an image, from one integral image of that part."""
+"""Exact means of boxes of pixels: lines of pixels are summed first, then columns of the sums."""
 
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 
 import cv2
 import numpy as np
 
-_scratch = threading.local()
+# Channels of a cell: three and one that nobody looks at, so that a cell is one word of memory.
+LANES = 4
+
+# Sums of boxes up to this stride fit into 16 bits, and the four lanes of a cell into 64.
+_NARROW = 16
+
+_TO_LANES = {1: cv2.COLOR_GRAY2BGRA, 3: cv2.COLOR_BGR2BGRA}
+_ORDER = {1: [0, 0, 0, 0], 3: [0, 1, 2, 2], 4: [0, 1, 2, 3]}
+
+_kept = threading.local()
 
 
-class BoxSums:
-    """Means of boxes of pixels in a ``region`` (x0, y0, x1, y1) of an image (H, W, C) uint8.
+def scratch(name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """Return memory that the calling thread gets again when it next asks for this name.
 
-    The sums live in a buffer of the calling thread until it makes the next ``BoxSums``.
+    The system hands out fresh memory page by page, which would take as long as the sums.
     """
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = getattr(_kept, name, None)
+    if memory is None or memory.size < size:
+        memory = np.empty(size, np.uint8)
+        setattr(_kept, name, memory)
+    return memory[:size].view(dtype).reshape(shape)
 
-    def __init__(self, image: np.ndarray, region: tuple[int, int, int, int]) -> None:
-        self.image, (self.x0, self.y0, x1, y1) = image, region
-        crop = image[self.y0 : y1, self.x0 : x1]
-        self.empty = crop.size == 0
-        if not self.empty:
-            # int32 may wrap round on huge regions; differences of it are still exact.
-            self.corners = _integral(crop if _readable_by_cv(crop) else crop.copy())
 
-    def means(self, stride: int, xs: np.ndarray, ys: np.ndarray, filler: np.ndarray) -> np.ndarray:
-        """Floored means (rows, columns, len(filler)) uint8 of the boxes between edges xs and ys.
+def box_means(
+    image: np.ndarray,
+    corner: tuple[int, int],
+    stride: int,
+    filler: np.ndarray,
+    cells: np.ndarray,
+) -> None:
+    """Write the floored means of boxes of ``stride`` pixels to ``cells`` (rows, columns, LANES).
 
-        The edges are ``stride`` apart, clipped to the image; what is clipped off a box counts as
-        ``filler``.
-        """
-        line = np.tile(np.asarray(filler, np.uint8), len(xs) - 1)
-        values = np.tile(line, (len(ys) - 1, 1)).reshape(len(ys) - 1, len(xs) - 1, -1)
-        (c0, c1), (r0, r1) = _occupied(xs), _occupied(ys)
-        if self.empty or c0 >= c1 or r0 >= r1:
-            return values
-        xs, ys = xs[c0 : c1 + 1], ys[r0 : r1 + 1]
-        if stride == 1:
-            inside = self.image[ys[0] : ys[-1], xs[0] : xs[-1], : len(filler)]
-        else:
-            inside = self._filled_sums(stride, xs, ys, filler) // (stride * stride)
-        values[r0:r1, c0:c1] = inside
-        return values
+    ``image`` is (H, W, 1, 3 or 4) uint8; the first box begins at its pixel ``corner`` (x, y). What
+    boxes on the border lack counts as ``filler`` (LANES,); boxes beyond it are left as they are.
+    """
+    columns = _Boxes(corner[0], stride, cells.shape[1], image.shape[1])
+    rows = _Boxes(corner[1], stride, cells.shape[0], image.shape[0])
+    if columns.count <= 0 or rows.count <= 0:
+        return
+    lanes = np.uint16 if stride <= _NARROW else np.uint64
+    words = _sum_lines(image, rows, columns, lanes).view(np.uint64)
+    sums = words[:, ::stride].copy()
+    for i in range(1, stride):
+        sums += words[:, i::stride]
+    if rows.clipped or columns.clipped:
+        missing = stride**2 - np.multiply.outer(rows.lengths(), columns.lengths())
+        sums += missing.astype(np.uint64)[..., None] * filler.astype(lanes).view(np.uint64)
+    cells[rows.seen, columns.seen] = sums.view(lanes) // lanes(stride**2)
 
-    def _filled_sums(self, stride, xs, ys, filler) -> np.ndarray:
-        """Sums (rows, columns, len(filler)) int32; pixels missing in a border's box are filler."""
-        sums = self._sums(stride, xs, ys)[..., : len(filler)]
-        if sums.shape[2] < len(filler):
-            sums = sums.repeat(len(filler), axis=2)
-        heights, widths = np.diff(ys), np.diff(xs)
-        for row in np.flatnonzero(heights < stride):
-            sums[row] += (stride**2 - heights[row] * widths)[:, None] * filler
-        full_rows = heights == stride
-        for column in np.flatnonzero(widths < stride):
-            sums[full_rows, column] += (stride - widths[column]) * stride * filler
+
+class _Boxes:
+    """Boxes along one axis, those that see pixels: which ones, and where they begin and end."""
+
+    def __init__(self, start: int, stride: int, boxes: int, length: int) -> None:
+        first = max(0, -start // stride)
+        last = min(boxes, -((start - length) // stride))
+        self.seen, self.count, self.stride = slice(first, last), last - first, stride
+        self.low, self.high = start + first * stride, start + last * stride
+        self.begin, self.end = max(self.low, 0), min(self.high, length)
+        self.clipped = self.begin > self.low or self.end < self.high
+
+    def lengths(self) -> np.ndarray:
+        """Pixels in each box."""
+        lengths = np.full(self.count, self.stride)
+        lengths[0] -= self.begin - self.low
+        lengths[-1] -= self.high - self.end
+        return lengths
+
+    def runs(self):
+        """Yield the runs [a, b) of boxes of one length, and their first and last pixel."""
+        cuts = {0, int(self.begin > self.low), self.count - (self.end < self.high), self.count}
+        for a, b in pairwise(sorted(cuts)):
+            begin, end = (self.low + i * self.stride for i in (a, b))
+            yield a, b, max(begin, 0), min(end, self.end)
+
+
+def _sum_lines(image: np.ndarray, rows: _Boxes, columns: _Boxes, lanes: type) -> np.ndarray:
+    """Sum the lines of pixels of each row of boxes: (rows, pixels, LANES); 0 beyond the border."""
+    channels = image.shape[2]
+    shape = (rows.count, columns.high - columns.low)
+    sums = scratch('lines', (*shape, channels), lanes)
+    left, right = columns.begin - columns.low, columns.end - columns.low
+    sums[:, :left] = sums[:, right:] = 0
+    inner = sums.reshape(rows.count, -1)[:, left * channels : right * channels]
+    for a, b, begin, end in rows.runs():
+        lines = image[begin:end, columns.begin : columns.end]
+        lines = lines.reshape(b - a, -1, inner.shape[1])
+        np.add.reduce(lines, axis=1, dtype=lanes, out=inner[a:b])
+    if channels == LANES:
         return sums
-
-    def _sums(self, stride: int, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
-        """Sums (rows, columns, C) int32 of the boxes between the edges."""
-        # A corner's channels move as one item, rows of them as flat int32: no loops of length C.
-        channels = self.image.shape[2]
-        pixels = self.corners.view(np.dtype((np.void, 4 * channels)))[..., 0]
-        taken = _lines(_lines(pixels, ys - self.y0, 0, stride), xs - self.x0, 1, stride)
-        flat = np.ascontiguousarray(taken).view(np.int32).reshape(len(ys), -1)
-        rows = flat[1:] - flat[:-1]
-        return (rows[:, channels:] - rows[:, :-channels]).reshape(len(rows), -1, channels)
-
-
-def _integral(crop: np.ndarray) -> np.ndarray:
-    """Integral image (h + 1, w + 1, C) int32, in memory kept for the next frame."""
-    height, width, channels = crop.shape
-    shape = (height + 1, width + 1, channels)
-    if getattr(_scratch, 'buffer', np.empty(0)).size < np.prod(shape):
-        _scratch.buffer = np.empty(np.prod(shape), np.int32)
-    out = _scratch.buffer[: np.prod(shape)].reshape(shape)
-    cv2.integral(crop, out[..., 0] if channels == 1 else out, sdepth=cv2.CV_32S)
-    return out
-
-
-def _lines(array: np.ndarray, index: np.ndarray, axis: int, stride: int) -> np.ndarray:
-    """Take lines of an array; a view of it when they lie a stride apart, as away from borders."""
-    if index[-1] - index[0] == stride * (len(index) - 1):
-        lines = slice(index[0], index[-1] + 1, stride)
-        return array[lines] if axis == 0 else array[:, lines]
-    return np.take(array, index, axis=axis)
-
-
-def _occupied(edges: np.ndarray) -> tuple[int, int]:
-    """Return the range of boxes with pixels in them; they are contiguous."""
-    boxes = np.flatnonzero(np.diff(edges))
-    return (int(boxes[0]), int(boxes[-1]) + 1) if len(boxes) else (0, 0)
-
-
-def _readable_by_cv(crop: np.ndarray) -> bool:
-    """Tell whether OpenCV can read the view in place: packed pixels, any row step."""
-    return crop.strides[1:] == (crop.shape[2], 1) and crop.strides[0] > 0
+    if lanes is not np.uint16:
+        return sums[..., _ORDER[channels]]
+    return cv2.cvtColor(sums, _TO_LANES[channels], scratch('lanes', (*shape, LANES), lanes))

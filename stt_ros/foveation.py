@@ -17,8 +17,8 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from stt_ros.boxsums import BoxSums
-from stt_ros.levels import Level, build_levels, check_pattern
+from stt_ros.boxsums import LANES, box_means, scratch
+from stt_ros.levels import Layout, Level, build_levels, check_pattern
 from stt_ros.painting import paint_grid
 
 # round(255 * ImageNet mean): what the network sees where the image ends.
@@ -64,6 +64,10 @@ class FoveationPattern:
         """The levels, innermost first."""
         return build_levels(self.token_size, self.strides, self.grid_sizes)
 
+    @cached_property
+    def _layout(self) -> Layout:
+        return Layout(self.levels)
+
     def crop_origin(self, gaze: Sequence[float]) -> tuple[int, int]:
         """Return the top-left pixel (x, y) of the receptive field, truncated toward zero.
 
@@ -92,17 +96,12 @@ class FoveationPattern:
         image = _check_image(image, len(filler))
         many = np.ndim(gazes) == 2
         origins = [self.crop_origin(gaze) for gaze in (gazes if many else [gazes])]
-        shape = (len(origins), self.num_tokens)
-        tokens = np.empty((*shape, len(filler), self.token_size, self.token_size), np.uint8)
-        valid = np.empty(shape, bool)
-        regions = [self._region(origin, image.shape) for origin in origins]
-        shared = _bounding_region(regions)
-        if _area(shared) > sum(map(_area, regions)):
-            shared = None  # far-apart gazes: their own sums are cheaper than common ones
-        common = BoxSums(image, shared) if shared else None
-        for k, (origin, region) in enumerate(zip(origins, regions, strict=True)):
-            sums = common or BoxSums(image, region)
-            self._read(sums, origin, np.asarray(filler), tokens[k], valid[k])
+        size = self.token_size
+        tokens = np.empty((len(origins), self.num_tokens, len(filler), size, size), np.uint8)
+        valid = np.empty(tokens.shape[:2], bool)
+        for k, origin in enumerate(origins):
+            self._read(image, origin, filler, tokens[k])
+            valid[k] = self._layout.seen(origin, image.shape[:2])
         return (tokens, valid) if many else (tokens[0], valid[0])
 
     def paint(
@@ -147,12 +146,11 @@ class FoveationPattern:
         Sums of foveated masks weighted by it are pixel areas inside the image.
         """
         ox, oy = self.crop_origin(gaze)
-        areas = np.empty((self.num_tokens, self.token_size, self.token_size), np.int32)
-        for level in self.levels:
-            widths = np.diff(level.edges(ox, size[1]))
-            heights = np.diff(level.edges(oy, size[0]))
-            self._scatter(np.multiply.outer(heights, widths)[..., None], level, areas[:, None])
-        return areas
+        areas = [
+            np.multiply.outer(level.lengths(oy, size[0]), level.lengths(ox, size[1])).ravel()
+            for level in self.levels
+        ]
+        return self._layout.cut(np.concatenate(areas).astype(np.int32))
 
     def bounding_roi(
         self, selected: np.ndarray, gaze: Sequence[float], size: tuple[int, int]
@@ -181,27 +179,20 @@ class FoveationPattern:
         x, y, width, height = (int(v) for v in (*low, *(high - low)))
         return x, y, width, height
 
-    def _region(self, origin: tuple[int, int], shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-        """Return the part (x0, y0, x1, y1) of the image inside the receptive field."""
-        (ox, oy), side = origin, self.receptive_field
-        x0, x1 = (min(max(v, 0), shape[1]) for v in (ox, ox + side))
-        y0, y1 = (min(max(v, 0), shape[0]) for v in (oy, oy + side))
-        return x0, y0, x1, y1
-
-    def _read(self, sums, origin, filler, tokens, valid) -> None:
+    def _read(self, image, origin, filler, tokens) -> None:
+        filler = np.array([*filler, 0, 0, 0][:LANES], np.uint8)
+        cells = scratch('cells', (self.levels[-1].stop, LANES), np.uint8)
+        cells.view(np.uint32)[:] = filler.view(np.uint32)
         for level in self.levels:
-            xs = level.edges(origin[0], sums.image.shape[1])
-            ys = level.edges(origin[1], sums.image.shape[0])
-            values = sums.means(level.stride, xs, ys, filler)
-            self._scatter(values, level, tokens)
-            seen_x, seen_y = (np.diff(e[:: self.token_size]) > 0 for e in (xs, ys))
-            valid[level.tokens] = seen_y[level.rows] & seen_x[level.cols]
-
-    def _scatter(self, values: np.ndarray, level: Level, tokens: np.ndarray) -> None:
-        """Cut a level's cells (n, n, C) into its kept tokens (., C, T, T)."""
-        size = (level.grid, self.token_size) * 2
-        blocks = values.reshape(*size, -1).transpose(0, 2, 4, 1, 3)
-        tokens[level.tokens] = blocks[level.rows, level.cols]
+            grid = cells[level.start : level.stop].reshape(level.cells, level.cells, LANES)
+            ox, oy = (at + level.offset for at in origin)
+            for rows, columns in level.bands:
+                corner = (ox + columns.start * level.stride, oy + rows.start * level.stride)
+                box_means(image, corner, level.stride, filler, grid[rows, columns])
+        kept = self._layout.cut(cells.view(np.uint32)).view(np.uint8)
+        planes = cv2.split(kept.reshape(-1, self.token_size, LANES))
+        for channel in range(tokens.shape[1]):
+            tokens[:, channel] = planes[channel].reshape(tokens[:, channel].shape)
 
     def _check_values(self, values: np.ndarray) -> np.ndarray:
         """Return the values channels last: (N, T, T) or (N, T, T, C)."""
@@ -244,16 +235,6 @@ class FoveationPattern:
         return low <= x and low <= y and x + w <= high and y + h <= high
 
 
-def _area(region: tuple[int, int, int, int]) -> int:
-    return (region[2] - region[0]) * (region[3] - region[1])
-
-
-def _bounding_region(regions: list[tuple[int, int, int, int]]) -> tuple[int, int, int, int]:
-    seen = [r for r in regions if _area(r)] or regions[:1] or [(0, 0, 0, 0)]
-    x0, y0, x1, y1 = zip(*seen, strict=True)
-    return min(x0), min(y0), max(x1), max(y1)
-
-
 def _check_image(image: np.ndarray, channels: int) -> np.ndarray:
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim not in (2, 3):
@@ -263,8 +244,8 @@ def _check_image(image: np.ndarray, channels: int) -> np.ndarray:
         )
     if image.ndim == 2:
         image = image[..., None]
-    if image.shape[2] != 1 and not channels <= image.shape[2] <= 4:
-        raise ValueError(f'image has {image.shape[2]} channels; expected 1 or {channels} to 4')
+    if image.shape[2] not in (1, 3, 4) or 1 < image.shape[2] < channels:
+        raise ValueError(f'image has {image.shape[2]} channels; expected 1, 3 or 4')
     if image.size == 0:
         raise ValueError(f'image is empty: shape {image.shape}')
     return image

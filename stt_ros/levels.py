@@ -19,19 +19,60 @@ class Level:
     rows: np.ndarray  # grid row of each kept token
     cols: np.ndarray  # grid column of each kept token
     tokens: slice  # where these tokens are in the pattern's order
+    start: int  # number of cells in the levels inside this one
+    bands: tuple[tuple[slice, slice], ...]  # rows and columns of cells to be read
 
     @property
     def size(self) -> int:
         """Side of the level in pixels."""
         return self.cells * self.stride
 
-    def edges(self, origin: int, length: int) -> np.ndarray:
-        """Cell edges (cells + 1,) along one axis of an image, clipped to its ``length`` px.
+    @property
+    def stop(self) -> int:
+        """Number of cells up to and with this level."""
+        return self.start + self.cells**2
+
+    def lengths(self, origin: int, length: int) -> np.ndarray:
+        """Pixels (cells,) of each row or column of cells inside an image's axis of ``length`` px.
 
         ``origin`` is the corner of the receptive field on that axis.
         """
         start = origin + self.offset
-        return np.clip(np.arange(start, start + self.size + 1, self.stride), 0, length)
+        edges = np.arange(start, start + self.size + 1, self.stride)
+        return np.diff(np.clip(edges, 0, length))
+
+
+class Layout:
+    """The tokens of all levels in tables."""
+
+    def __init__(self, levels: tuple[Level, ...]) -> None:
+        self._size = size = levels[0].cells // levels[0].grid
+        grids = [np.stack([level.cols, level.rows], axis=1) for level in levels]
+        # Left and top in the receptive field (N, 2) and side (N, 1), in pixels.
+        self._corners = np.concatenate([
+            level.offset + grid * size * level.stride
+            for level, grid in zip(levels, grids, strict=True)
+        ])
+        strides = [level.stride for level in levels]
+        self._sides = size * np.repeat(strides, [len(grid) for grid in grids])[:, None]
+        # Where in the cells of all levels each line of a token is (N, T), counted in such lines.
+        self._lines = np.concatenate([
+            level.start // size
+            + (level.rows[:, None] * size + np.arange(size)) * level.grid
+            + level.cols[:, None]
+            for level in levels
+        ])
+
+    def seen(self, origin: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+        """Tell which tokens overlap an image (H, W): (N,) bool."""
+        begin = self._corners + origin
+        inside = (begin < size[::-1]) & (begin + self._sides > 0)
+        return inside[:, 0] & inside[:, 1]
+
+    def cut(self, cells: np.ndarray) -> np.ndarray:
+        """Cut cells, one item each, level after level and row after row, into tokens (N, T, T)."""
+        lines = cells.reshape(-1).view(np.dtype((np.void, self._size * cells.itemsize)))
+        return np.take(lines, self._lines).view(cells.dtype).reshape(-1, self._size, self._size)
 
 
 def build_levels(
@@ -46,12 +87,35 @@ def build_levels(
         kept = np.ones((grid, grid), bool)
         kept[margin : margin + hole, margin : margin + hole] = False
         rows, cols = np.nonzero(kept)
-        first = levels[-1].tokens.stop if levels else 0
         cells = grid * token_size
-        tokens = slice(first, first + len(rows))
-        offset = (field - cells * stride) // 2
-        levels.append(Level(stride, grid, cells, offset, rows, cols, tokens))
+        before = levels[-1] if levels else None
+        first_token = before.tokens.stop if before else 0
+        outermost = len(levels) == len(strides) - 1
+        levels.append(
+            Level(
+                stride,
+                grid,
+                cells,
+                offset=(field - cells * stride) // 2,
+                rows=rows,
+                cols=cols,
+                tokens=slice(first_token, first_token + len(rows)),
+                start=before.stop if before else 0,
+                # Further inside, reading four bands takes longer than reading the hole as well.
+                bands=_bands(cells, margin * token_size if hole and outermost else 0),
+            )
+        )
     return tuple(levels)
+
+
+def _bands(cells: int, margin: int) -> tuple[tuple[slice, slice], ...]:
+    """Cut a square of cells into the four bands around its hole; without margin leave it whole."""
+    whole = slice(0, cells)
+    if not margin:
+        return ((whole, whole),)
+    low, high = slice(0, margin), slice(cells - margin, cells)
+    middle = slice(margin, cells - margin)
+    return (low, whole), (middle, low), (middle, high), (high, whole)
 
 
 def check_pattern(token_size: int, strides: tuple[int, ...], grids: tuple[int, ...]) -> None:
