@@ -52,11 +52,12 @@ def label(image: np.ndarray, lines: Sequence[str]) -> None:
     scale = max(0.4, image.shape[0] / 1000)
     step = round(34 * scale)
     for i, text in enumerate(lines):
-        at = (step // 3, step * (i + 1))
-        for colour, width in (((0, 0, 0), 4), ((255, 255, 255), 1)):
-            cv2.putText(
-                image, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, width, cv2.LINE_AA
-            )
+        (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+        x, y = step // 3, step * (i + 1)
+        cv2.rectangle(image, (x - 3, y - height - 3), (x + width + 3, y + below), (0, 0, 0), -1)
+        cv2.putText(
+            image, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA
+        )
 
 
 def line_width(size: Sequence[int]) -> int:

@@ -217,9 +217,8 @@ def demo(tmp_path, weights):
 def check_files(folder):
     """Check video, contact sheet and summary against each other; return the figures."""
     figures = json.loads((folder / 'summary.json').read_text())
-    assert (folder / 'overlay.mp4', folder / 'contact_sheet.png') == tuple(
-        map(Path, figures['files'].values())
-    )
+    names = ('overlay.mp4', 'contact_sheet.png', 'steps.png')
+    assert [folder / name for name in names] == list(map(Path, figures['files'].values()))
     video = cv2.VideoCapture(figures['files']['video'])
     frames = 0
     while video.grab():

@@ -184,6 +184,14 @@ def test_contact_sheet(record):
     red, green, blue = sheet[250, 400]
     assert abs(int(green) - 100) < 5 and abs(int(blue) - 200) < 5
     assert report.contact_sheet(Record().moments()) is None
+
+
+def test_steps_show_one_moment(record):
+    picture = report.steps(record.moments())
+    width = picture.shape[1] // 3
+    seen, masked = picture[:, width : 2 * width], picture[:, 2 * width :]
+    assert seen.std() > 5 and masked.std() > 5
+    assert report.steps(Record().moments()) is None
     assert report.caption(record.moments()[3][1]) == 'IoU predicted 0.75, true 0.50'
     assert report.caption(record.moments()[5][1]) == 'no result'
 

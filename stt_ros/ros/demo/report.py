@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pictures of a finished run: a video with the masks over the images, and a contact sheet."""
+"""The pictures of a finished run: a video with the masks, a contact sheet, one moment in steps."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from stt_ros import visualize
+from stt_ros.foveation import FoveationPattern
 from stt_ros.ros.demo.record import Moment
 from stt_ros.ros.demo.shots import InputError
 from stt_ros.ros.demo.summary import hypothesis_mask, scores
@@ -123,6 +124,32 @@ def contact_sheet(moments: Moments) -> np.ndarray | None:
         y, x = k // COLUMNS * height + _GAP, k % COLUMNS * width + _GAP
         sheet[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
     return sheet
+
+
+def steps(moments: Moments) -> np.ndarray | None:
+    """Return the best moment as image and gaze, what the network sees, and mask, (H, W, 3) RGB."""
+    done = [m for _, m in moments if m.image is not None and m.result and m.result.hypotheses]
+    if not done:
+        return None
+    # By the human masks where there are any, else by what the network thinks of itself.
+    best = max(done, key=lambda m: (scores(m) or [m.result.hypotheses[0].predicted_iou])[0])
+    frame, pattern = to_frame(best.image), FoveationPattern.standard()
+    image = np.ascontiguousarray(frame.rgb())
+    gaze = best.result.gaze.x, best.result.gaze.y
+    tokens, valid = pattern.foveate(image, gaze)
+    seen = pattern.paint(tokens, gaze, frame.size)
+    looking = visualize.overlay(image, None, gaze)
+    panels = [
+        captioned(_shrunk(looking), 'a camera image and a gaze'),
+        captioned(_shrunk(seen), f'what the network reads: {valid.sum()} tokens'),
+        captioned(_shrunk(draw(best)), caption(best)),
+    ]
+    gap = np.full((len(panels[0]), _GAP, 3), _GROUND, np.uint8)
+    return np.hstack([panels[0], gap, panels[1], gap, panels[2]])
+
+
+def _shrunk(pixels: np.ndarray) -> np.ndarray:
+    return cv2.resize(pixels, _scaled(pixels, _TILE_WIDTH), interpolation=cv2.INTER_AREA)
 
 
 def _tile(moment: Moment, seconds: float) -> np.ndarray:

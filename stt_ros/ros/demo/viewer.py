@@ -109,10 +109,11 @@ def write_all(folder: Path, record: Record, camera: dict | None, line: StatusLin
     video = folder / 'overlay.mp4'
     if report.write_video(video, moments, tick):
         files['video'] = str(video)
-    sheet = report.contact_sheet(moments)
-    if sheet is not None:
-        files['contact_sheet'] = str(folder / 'contact_sheet.png')
-        pictures.write(folder / 'contact_sheet.png', sheet)
+    for name, make in (('contact_sheet', report.contact_sheet), ('steps', report.steps)):
+        picture = make(moments)
+        if picture is not None:
+            files[name] = str(folder / f'{name}.png')
+            pictures.write(folder / f'{name}.png', picture)
     figures['files'] = files
     path = folder / 'summary.json'
     path.write_text(json.dumps(figures, indent=2) + '\n')
