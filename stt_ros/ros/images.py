@@ -44,8 +44,6 @@ _TWO_BYTES = ('mono16', *(f'{name}16' for name in _BAYER))
 SUPPORTED = (*_IN_PLACE, *_YUV422, *(f'{name}8' for name in _BAYER), *_TWO_BYTES)
 
 _JPEG, _PNG = b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n'
-# Where a complete file ends; decoders fill what is missing with gray, silently.
-_END_MARKS = {_JPEG: b'\xff\xd9', _PNG: b'IEND\xaeB`\x82'}
 _JPEG_FRAME_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
@@ -85,7 +83,7 @@ def size(msg) -> tuple[int, int]:
     Raises the ``ImageError`` that ``to_frame`` would, as far as the trouble shows without that.
     """
     if hasattr(msg, 'format'):
-        return _encoded_size(_complete_data(msg)) or to_frame(msg).size
+        return _encoded_size(msg, bytes(msg.data)) or to_frame(msg).size
     if msg.encoding in SUPPORTED:
         _rows(msg)
     else:
@@ -138,7 +136,8 @@ def _check_not_empty(msg) -> None:
 
 
 def _decompress(msg) -> Frame:
-    data = _complete_data(msg)
+    data = bytes(msg.data)
+    _encoded_size(msg, data)
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -149,33 +148,54 @@ def _decompress(msg) -> Frame:
     return Frame(pixels, 'bgr')
 
 
-def _complete_data(msg) -> bytes:
-    data = bytes(msg.data)
+def _encoded_size(msg, data: bytes) -> tuple[int, int] | None:
+    """Return the size (H, W) in a JPEG's or PNG's header; None for other files.
+
+    Raises ``ImageError`` for an incomplete file: decoders fill what is missing with gray, silently.
+    """
     if not data:
         raise ImageError(f'{_description(msg)} is empty')
-    for start, end in _END_MARKS.items():
-        if data.startswith(start) and end not in data[-1024:]:
-            raise ImageError(f'{_description(msg)} is cut short')
-    return data
+    if data.startswith(_PNG):
+        complete, size = _png_ends(data), _png_size(data)
+    elif data.startswith(_JPEG):
+        complete, size = b'\xff\xd9' in data[-1024:], _jpeg_size(data)
+    else:
+        return None
+    if not complete:
+        raise ImageError(f'{_description(msg)} is cut short')
+    if not size or not all(size):
+        raise ImageError(f'{_description(msg)} does not decode: no size in its header')
+    return size
+
+
+def _png_ends(data: bytes) -> bool:
+    """Tell whether a PNG's chunks lead to its end; OpenCV believes lengths, up to 4 GB of them."""
+    at = len(_PNG)
+    while at + 12 <= len(data):
+        length, kind = struct.unpack('>I4s', data[at : at + 8])
+        at += 12 + length
+        if kind == b'IEND':
+            return at <= len(data)
+    return False
+
+
+def _png_size(data: bytes) -> tuple[int, int] | None:
+    width, height = struct.unpack('>II', data[16:24].ljust(8, b'\0'))
+    return (height, width) if data[12:16] == b'IHDR' else None
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker, length = struct.unpack('>BH', data[at + 1 : at + 4])
+        if marker in _JPEG_FRAME_MARKERS:
+            return struct.unpack('>HH', data[at + 5 : at + 9])
+        at += 1 if marker == 0xFF else 2 + length  # a fill byte, or a segment
+    return None
 
 
 def _description(msg) -> str:
     return f"compressed image ('{msg.format}', {len(msg.data)} bytes)"
-
-
-def _encoded_size(data: bytes) -> tuple[int, int] | None:
-    """Return the size (H, W) that a JPEG or PNG says it has; None if it does not."""
-    if data.startswith(_PNG) and len(data) >= 24:
-        width, height = struct.unpack('>II', data[16:24])
-        return (height, width) if height and width else None
-    at = 2
-    while data.startswith(_JPEG) and at + 9 <= len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], 'big')
-        if marker in _JPEG_FRAME_MARKERS:
-            height, width = struct.unpack('>HH', data[at + 5 : at + 9])
-            return (height, width) if height and width else None
-        at += 1 if marker == 0xFF else 2 + length  # a fill byte, or a segment
-    return None
 
 
 def _through_cv_bridge(msg) -> Frame:
