@@ -11,8 +11,8 @@ TEXT = """# {name}: the model that is shipped with the package
 
 A small Segment This Thing network ({parameters:.1f} M parameters, {depth} blocks of width {width},
 decoder of width {decoder}; {size:.1f} MB in fp16), trained from scratch by `training/` of this
-repository. No published weights were used. Licence of the weights: **Apache-2.0**. This page is written by
-`python -m training.export`; the figures are those of the shipped file
+repository. No published weights were used. Licence of the weights: **Apache-2.0**. This page is
+written by `python -m training.export`; the figures are those of the shipped file
 (sha256 `{digest}`).
 
 ## How it was made
