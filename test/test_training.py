@@ -18,7 +18,9 @@ from stt_ros import zoo  # noqa: E402
 from stt_ros.model import ModelConfig, SegmentThisThing  # noqa: E402
 from training import batches, dataset, evaluate, export, real, scenes, shapes  # noqa: E402
 from training.bank import Bank, make_bank  # noqa: E402
+from training.initial import initialise  # noqa: E402
 from training.losses import loss, weighted_iou  # noqa: E402
+from training.train import quadtree_order  # noqa: E402
 
 
 def small_picture() -> real.Picture:
@@ -128,6 +130,37 @@ def test_ring_keeps_records_and_batches_hold_only_tokens_inside(tmp_path):
     assert batch['tokens'].shape[1] == ring.slots['valid'][chosen].sum(1).max() < dataset.N
     inside = batch['target'] * batch['area']
     assert inside.sum(1).numpy() == pytest.approx(np.count_nonzero(mask), rel=0.01)
+
+
+def test_a_fresh_network_lets_appearance_reach_its_pixel_features():
+    torch.manual_seed(0)
+    model = zoo.build(zoo.DEFAULT)
+    initialise(model)
+    features = []
+    last = model.mask_decoder.output_upscaling[-1]
+    last.register_forward_hook(lambda *call: features.append(call[-1]))
+    low = np.random.default_rng(2).integers(0, 256, (12, 16, 3), np.uint8)
+    image = cv2.resize(low, (640, 480), interpolation=cv2.INTER_CUBIC)
+    record = dataset.sample(image, np.zeros((480, 640), np.uint8), (320, 240))
+    batch = batches.collate(np.random.default_rng(0), record[None], light=0)
+    with torch.inference_mode():
+        model(batch['tokens'], batch['valid'], batch['positions'])
+    colours = batch['tokens'].flatten(3)[..., quadtree_order(dataset.T)].transpose(2, 3)
+    x = features[0].reshape(-1, features[0].shape[-1])
+    y = colours.reshape(len(x), 3)
+    x = torch.cat([x, torch.ones(len(x), 1)], 1)
+    told = x @ torch.linalg.lstsq(x, y).solution
+    assert 1 - (told - y).var() / y.var() > 0.2
+
+
+def test_quadtree_order_is_that_of_the_network():
+    first = torch.arange(16).view(4, 4)
+    assert quadtree_order(4).tolist() == [
+        *first[:2, :2].flatten(),
+        *first[:2, 2:].flatten(),
+        *first[2:, :2].flatten(),
+        *first[2:, 2:].flatten(),
+    ]
 
 
 def test_loss_falls_when_the_mask_is_right_and_scores_are_learnt():
