@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The running node: a camera, an eye tracker and the node as processes; their results come here.
+
+The camera and the eye tracker are those of the demo, with one picture of the wanted size and rate
+and a gaze of 60 Hz.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import stt_ros
+from bench import report, scene, timing
+from stt_ros import pictures
+
+try:
+    from rclpy.node import Node
+    from rclpy.qos import QoSProfile, ReliabilityPolicy
+    from sensor_msgs.msg import CameraInfo
+    from stt_ros.msg import Segmentation
+
+    from stt_ros.ros.demo.children import Children
+    from stt_ros.ros.demo.environment import own_network
+    from stt_ros.ros.demo.running import Stop, spinning
+except ImportError as error:
+    raise report.BenchError(
+        f'the node needs ROS 2 and the installed package ({error}): run ./stt setup, then '
+        '.venv/bin/python -m bench node'
+    ) from error
+
+_PATIENCE = 60.0  # seconds that the node may take until its first result
+_WARM_UP = 3.0  # seconds from then on that count for nothing
+_LAST = 0.5  # seconds for the last results to come
+_MINUTE = 60.0
+_TICKS = os.sysconf('SC_CLK_TCK')
+
+
+class Processes(Children):
+    """The processes, whose use of the machine can be asked for."""
+
+    def usage(self, name: str) -> tuple[float, float]:
+        """Return the seconds of CPU that a process has used, and its memory in MB."""
+        process = self._running[name].pid
+        stat = Path(f'/proc/{process}/stat').read_text().rpartition(')')[2].split()
+        return (int(stat[11]) + int(stat[12])) / _TICKS, timing.memory('VmRSS', process)
+
+    def check(self) -> None:
+        """Raise ``BenchError`` with the last words of a process that has ended."""
+        for name in self._running:
+            code = self.exit_code(name)
+            if code is not None:
+                words = '\n'.join(self.output(name).splitlines()[-10:])
+                raise report.BenchError(f'the {name} process ended with exit code {code}:\n{words}')
+
+
+class Receiver(Node):
+    """Notes what the camera has sent, and when what the node made of it came."""
+
+    def __init__(self) -> None:
+        super().__init__('bench')
+        self.sent: list[int] = []  # stamps in ns
+        self.results: dict[int, tuple[float, float]] = {}  # by stamp: latency here, at the node; s
+        # The calibration has the stamp of its image and is small: following it disturbs nothing.
+        best_effort = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self.create_subscription(CameraInfo, 'camera_info', self._on_image, best_effort)
+        self.create_subscription(Segmentation, 'stt/segmentation', self._on_result, 100)
+
+    def _on_image(self, message: CameraInfo) -> None:
+        self.sent.append(_nanoseconds(message))
+
+    def _on_result(self, message: Segmentation) -> None:
+        stamp = _nanoseconds(message)
+        latency = (self.get_clock().now().nanoseconds - stamp) * 1e-9
+        self.results[stamp] = latency, message.latency
+
+
+@dataclass(frozen=True)
+class Sample:
+    """How things stand at one moment."""
+
+    time: float  # s
+    sent: int  # images so far
+    cpu: float  # s that the node has used so far
+    rss: float  # MB of the node
+
+
+def measure(
+    weights: str,
+    label: str,
+    sizes: list[tuple[int, int]],
+    rates: list[float],
+    seconds: float,
+    folder: Path,
+) -> dict:
+    """Return the figures of the node for every image size (W, H) and camera rate (Hz).
+
+    Raises ``BenchError`` if one of the processes ends, the node gives no results or a signal comes.
+    """
+    environment = report.environment(
+        model=label, duration=f'{seconds:g} s per case', package=str(stt_ros.__path__[0])
+    )
+    latency, load = [], []
+    with Stop().on_signals() as stop, own_network():
+        for size in sizes:
+            for rate in rates:
+                case = {'image': '{}x{}'.format(*size), 'camera': f'{rate:g} Hz'}
+                print(f'measuring {" at ".join(case.values())} ...', file=sys.stderr, flush=True)
+                receiver, samples = _run(weights, size, rate, seconds, folder, stop)
+                latency.append(case | _timely(receiver, samples))
+                load.append(case | _costs(samples))
+    return {
+        'bench': 'node',
+        'environment': environment,
+        'tables': {
+            'results; latency from image stamp to result received, ms': latency,
+            'the process of the node; memory in MB': load,
+        },
+    }
+
+
+def _run(
+    weights: str,
+    size: tuple[int, int],
+    rate: float,
+    seconds: float,
+    folder: Path,
+    stop: Stop,
+) -> tuple[Receiver, list[Sample]]:
+    """Run one case; return what was received and a sample per second after the warm-up."""
+    image, gaze = scene.picture(size)
+    pictures.write(folder / 'scene.png', image)
+    source = ('--image', str(folder / 'scene.png'), '--rate', str(rate), '--loop')
+    with Processes(folder / 'log') as processes, spinning(Receiver) as receiver:
+        processes.start('node', 'stt_node', '--ros-args', '-p', f'weights:={json.dumps(weights)}')
+        processes.start('gaze', 'gaze_player', '--point={},{}'.format(*gaze))
+        processes.start('camera', 'camera_player', *source, '--wait-for', '1')
+        _wait(stop, processes, _PATIENCE, lambda: receiver.results)
+        if not receiver.results:
+            words = processes.output('node')
+            raise report.BenchError(f'no result within {_PATIENCE:g} s; the node said:\n{words}')
+        start = time.monotonic()
+        samples: list[Sample] = []
+        warm = min(_WARM_UP, seconds)
+        for due in np.arange(warm, warm + seconds + 1e-9, min(1.0, seconds)):
+            _wait(stop, processes, start + due - time.monotonic())
+            usage = processes.usage('node')
+            samples.append(Sample(time.monotonic(), len(receiver.sent), *usage))
+        _wait(stop, processes, _LAST)
+    return receiver, samples
+
+
+def _wait(
+    stop: Stop, processes: Processes, seconds: float, until: Callable = lambda: False
+) -> None:
+    """Wait for some time or until something comes true. Raises ``BenchError``."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not until():
+        if not stop.wait_until(min(end, time.monotonic() + 0.1)):
+            raise report.BenchError('interrupted')
+        processes.check()
+
+
+def _timely(receiver: Receiver, samples: list[Sample]) -> dict:
+    """Return what came of the images that were sent after the warm-up, and when."""
+    stamps = receiver.sent[samples[0].sent : samples[-1].sent]
+    answered = [receiver.results[stamp] for stamp in stamps if stamp in receiver.results]
+    if len(answered) < 2:
+        raise report.BenchError(f'{len(stamps)} images were sent and {len(answered)} segmented')
+    here, at_node = np.array(answered).T * 1e3
+    (p50, p95), (node_p50, _) = timing.quantiles(here), timing.quantiles(at_node)
+    return {
+        'sent': len(stamps),
+        'segmented': len(answered),
+        'dropped': len(stamps) - len(answered),
+        'Hz': round(len(answered) / (samples[-1].time - samples[0].time), 2),
+        'p50': p50,
+        'p95': p95,
+        'max': round(float(here.max()), 1),
+        'p50 when published': node_p50,
+    }
+
+
+def _costs(samples: list[Sample]) -> dict:
+    """Return what the node has used of the machine."""
+    first, last = samples[0], samples[-1]
+    cpu, images = last.cpu - first.cpu, last.sent - first.sent
+    later = [sample.rss for sample in samples if sample.time - first.time >= _MINUTE]
+    return {
+        'CPU ms per image': round(cpu / images * 1e3, 1),
+        'cores': round(cpu / (last.time - first.time), 2),
+        'after warm-up': round(first.rss, 1),
+        'at the end': round(last.rss, 1),
+        'growth after the first minute': round(max(later) - later[0], 1) if later[1:] else None,
+    }
+
+
+def _nanoseconds(message) -> int:
+    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec

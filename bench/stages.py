@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each stage from frame to masks costs, beside the baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+import stt_ros
+from bench import report, scene, timing
+from bench.baseline import Baseline
+from stt_ros import zoo
+from stt_ros.engines import EngineError
+from stt_ros.errors import WeightsError
+from stt_ros.segmenter import Segmenter
+
+SIZES = [(640, 480), (854, 480), (1280, 720), (1920, 1080), (3840, 2160)]
+_FRAMES = 4  # so many in turn: the next one is not in the fastest caches, as a new frame is not
+
+OURS, BASELINE = 'stt_ros', 'baseline'
+
+# Our stages, and the baseline's that does the same job.
+_PAIRS = {
+    'foveate': 'foveate',
+    'network': 'network',
+    'network fp32': 'network',
+    'paint nearest, whole image': 'paint',
+    'paint bilinear, whole image': 'paint',
+    'paint bilinear, region of the mask': 'paint',
+    'segment: frame to 3 masks': 'segment',
+}
+
+
+def measure(
+    weights: str, label: str, sizes: list[tuple[int, int]], repeats: int, threads: int
+) -> dict:
+    """Return the figures of all stages at all image sizes (W, H).
+
+    Raises ``BenchError`` if the weights cannot be loaded.
+    """
+    try:
+        ours = Segmenter.create(weights, device='cpu', threads=threads)
+        exact = Segmenter.create(weights, device='cpu', precision='fp32')
+        baseline = Baseline(zoo.load(weights))
+    except (WeightsError, EngineError) as error:
+        raise report.BenchError(str(error)) from error
+    environment = report.environment(
+        model=f'{label}, {ours.engine.precision}; baseline and "network fp32": fp32',
+        threads=f'{torch.get_num_threads()} (network)',
+        repeats=f'{repeats}, all stages in turn',
+        package=str(stt_ros.__path__[0]),
+    )
+    times, memory = [], []
+    for size in sizes:
+        image, gaze = scene.picture(size)
+        tasks = _tasks(image, gaze, ours, exact, baseline)
+        times.append(_rows(size, timing.interleaved(tasks, repeats)))
+        memory.append(_memory(size, tasks))
+    # By stage, so that what the size of the image changes is seen at once.
+    ordered = [row for stage in zip(*times, strict=True) for row in stage]
+    return {
+        'bench': 'stages',
+        'environment': environment,
+        'tables': {
+            'milliseconds': ordered,
+            'peak memory of one segment call, MB': memory,
+        },
+    }
+
+
+def _tasks(
+    image: np.ndarray,
+    gaze: tuple[int, int],
+    ours: Segmenter,
+    exact: Segmenter,
+    baseline: Baseline,
+) -> dict[tuple[str, str], Callable[[int], object]]:
+    """Return {(who, stage): call}; each stage gets what the one before it made."""
+    pattern, size = ours.pattern, image.shape[:2]
+    frames = [image.copy() for _ in range(_FRAMES)]
+    tokens, valid = pattern.foveate(image, gaze)
+    logits = ours.engine.run(tokens[None], valid[None])[0][0, 0]
+    roi = pattern.bounding_roi(logits > 0, gaze, size)
+    base_tokens, base_valid = baseline.foveate(image, gaze)
+    base_logits = torch.from_numpy(logits)
+    return {
+        (OURS, 'foveate'): lambda i: pattern.foveate(frames[i % _FRAMES], gaze),
+        (BASELINE, 'foveate'): lambda i: baseline.foveate(frames[i % _FRAMES], gaze),
+        (OURS, 'network'): lambda i: ours.engine.run(tokens[None], valid[None]),
+        (OURS, 'network fp32'): lambda i: exact.engine.run(tokens[None], valid[None]),
+        (BASELINE, 'network'): lambda i: baseline.run(base_tokens, base_valid),
+        (OURS, 'paint nearest, whole image'): lambda i: pattern.paint(logits, gaze, size),
+        (OURS, 'paint bilinear, whole image'): lambda i: pattern.paint(
+            logits, gaze, size, 'bilinear'
+        ),
+        (OURS, 'paint bilinear, region of the mask'): lambda i: pattern.paint(
+            logits, gaze, size, 'bilinear', roi
+        ),
+        (BASELINE, 'paint'): lambda i: baseline.paint(base_logits, gaze, size),
+        (OURS, 'segment: frame to 3 masks'): lambda i: _segment(ours, frames[i % _FRAMES], gaze),
+        (BASELINE, 'segment'): lambda i: baseline.segment(frames[i % _FRAMES], gaze),
+    }
+
+
+def _segment(segmenter: Segmenter, image: np.ndarray, gaze: tuple[int, int]) -> list[tuple]:
+    """Do all that a message needs: three cropped masks with box, area and stability."""
+    [result] = segmenter.segment(image, [gaze])
+    return [(h.crop, h.box, h.area_px, h.stability) for h in result.hypotheses]
+
+
+def _rows(size: tuple[int, int], times: dict[tuple[str, str], np.ndarray]) -> list[dict]:
+    rows = []
+    for stage, counterpart in _PAIRS.items():
+        median, p95 = timing.quantiles(times[OURS, stage])
+        base_median, base_p95 = timing.quantiles(times[BASELINE, counterpart])
+        rows.append({
+            'stage': stage,
+            'image': '{}x{}'.format(*size),
+            'median': median,
+            'p95': p95,
+            'baseline median': base_median,
+            'baseline p95': base_p95,
+            'times faster': round(base_median / median, 2),
+        })
+    return rows
+
+
+def _memory(size: tuple[int, int], tasks: dict[tuple[str, str], Callable]) -> dict:
+    return {
+        'image': '{}x{}'.format(*size),
+        OURS: timing.peak_memory(lambda: tasks[OURS, 'segment: frame to 3 masks'](0)),
+        BASELINE: timing.peak_memory(lambda: tasks[BASELINE, 'segment'](0)),
+    }

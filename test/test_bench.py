@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The baseline does what stt_ros does, and the bench's command runs. Nothing here is timed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import golden
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+ROOT = Path(__file__).resolve().parents[1]
+if not (ROOT / 'bench').is_dir():
+    pytest.skip('bench/ is not part of this installation', allow_module_level=True)
+sys.path.append(str(ROOT))  # behind the installed stt_ros
+
+from bench import baseline, report, timing  # noqa: E402
+from stt_ros.foveation import FoveationPattern  # noqa: E402
+from stt_ros.model import ModelConfig, SegmentThisThing, normalise  # noqa: E402
+
+SMALL = FoveationPattern(4, (1, 2, 4), (4, 4, 6))
+WIDE = FoveationPattern(2, (5, 20, 40), (8, 4, 4))
+
+
+def bench(*words, code=0):
+    """Run the command as a user does and return what it wrote, stdout or on failure stderr."""
+    done = subprocess.run(
+        [sys.executable, '-m', 'bench', *map(str, words)],
+        cwd=ROOT, capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stderr if code else done.stdout
+
+
+@pytest.mark.parametrize('pattern', [SMALL, WIDE], ids=['small', 'wide'])
+@pytest.mark.parametrize('gaze', [(40, 30), (0, 0), (118.6, 3.2), (-15, 95), (900, 20)])
+def test_foveates_and_paints_alike(pattern, gaze):
+    image = golden.image(11, 100, 120)
+    tokens, valid = pattern.foveate(image, gaze)
+    base_tokens, base_valid = baseline.foveate(pattern, image, gaze)
+    np.testing.assert_array_equal(base_valid.numpy(), valid)
+    np.testing.assert_array_equal(base_tokens.numpy(), tokens)
+    values = tokens[:, 0].astype(np.float32)
+    painted = baseline.paint(pattern, torch.from_numpy(values), gaze, image.shape[:2])
+    np.testing.assert_array_equal(painted.numpy(), pattern.paint(values, gaze, image.shape[:2]))
+
+
+def test_the_networks_agree():
+    torch.manual_seed(3)
+    config = ModelConfig(2, 48, 3, decoder_width=32, decoder_mlp=64, pattern=SMALL)
+    model = SegmentThisThing(config).eval()
+    tokens, valid = baseline.foveate(SMALL, golden.image(12, 90, 70), (60, 10))
+    assert not valid.all()
+    logits, ious = baseline.Baseline(model).run(tokens, valid)
+    with torch.inference_mode():
+        [expected], [expected_ious] = model(normalise(tokens)[None], valid[None])
+    torch.testing.assert_close(logits[:, valid], expected[:, valid], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ious, expected_ious, atol=1e-5, rtol=1e-5)
+
+
+def test_tasks_take_turns():
+    turns = []
+    tasks = {name: lambda repeat, name=name: turns.append((name, repeat)) for name in 'ab'}
+    times = timing.interleaved(tasks, 2)
+    assert [len(measured) for measured in times.values()] == [2, 2]
+    assert turns[-4:] == [('b', 0), ('a', 0), ('a', 1), ('b', 1)]
+
+
+def test_the_peak_of_memory_is_seen():
+    assert timing.peak_memory(lambda: np.ones(30_000_000, np.uint8)) == pytest.approx(30, abs=3)
+
+
+def test_the_stages_are_measured_written_and_compared(tmp_path):
+    path = tmp_path / 'figures.json'
+    text = bench('--random', '--repeats', 1, '--sizes', '96x64', '160x90', '--json', path)
+    result = json.loads(path.read_text())
+    rows = result['tables']['milliseconds']
+    assert {row['image'] for row in rows} == {'96x64', '160x90'}
+    assert all(row['median'] > 0 and row['baseline median'] > 0 for row in rows)
+    assert all(row['stage'] in text for row in rows)
+    compared = report.compare(result, report.load(path))
+    figures = [row for table in compared['tables'].values() for row in table]
+    assert figures and all(row['new / old'] in (1.0, None) for row in figures)
+
+
+def test_what_cannot_be_compared_or_written_is_named(tmp_path):
+    foreign = tmp_path / 'foreign.json'
+    foreign.write_text('[1, 2]')
+    assert f'{foreign} was not written by --json' in bench('--compare', foreign, foreign, code=1)
+    missing = tmp_path / 'no' / 'such.json'
+    assert f'cannot write {missing}' in bench('--json', missing, code=1)
+    assert "'12' is not a size" in bench('--sizes', '12', code=2)
+
+
+def test_the_running_node_is_measured(tmp_path):
+    pytest.importorskip('rclpy', reason='needs ROS 2: run ./stt test')
+    path = tmp_path / 'figures.json'
+    words = ('--random', '--sizes', '160x120', '--rates', 10, '--seconds', 1, '--json', path)
+    bench('node', *words)
+    results, process = json.loads(path.read_text())['tables'].values()
+    assert results[0]['segmented'] > 0 and results[0]['p50'] > 0
+    assert process[0]['at the end'] > 50 and process[0]['CPU ms per image'] > 0
