@@ -146,11 +146,12 @@ class FoveationPattern:
         Sums of foveated masks weighted by it are pixel areas inside the image.
         """
         ox, oy = self.crop_origin(gaze)
-        areas = [
-            np.multiply.outer(level.lengths(oy, size[0]), level.lengths(ox, size[1])).ravel()
-            for level in self.levels
-        ]
-        return self._layout.cut(np.concatenate(areas).astype(np.int32))
+        areas = scratch('areas', (self.levels[-1].stop,), np.int32)
+        for level in self.levels:
+            heights, widths = level.lengths(oy, size[0]), level.lengths(ox, size[1])
+            grid = areas[level.start : level.stop].reshape(level.cells, level.cells)
+            np.multiply.outer(heights, widths, out=grid)
+        return self._layout.cut(areas)
 
     def bounding_roi(
         self, selected: np.ndarray, gaze: Sequence[float], size: tuple[int, int]

@@ -33,13 +33,13 @@ class Level:
         return self.start + self.cells**2
 
     def lengths(self, origin: int, length: int) -> np.ndarray:
-        """Pixels (cells,) of each row or column of cells inside an image's axis of ``length`` px.
+        """Pixels (cells,) int32 of each line of cells inside an image's axis of ``length`` px.
 
         ``origin`` is the corner of the receptive field on that axis.
         """
         start = origin + self.offset
         edges = np.arange(start, start + self.size + 1, self.stride)
-        return np.diff(np.clip(edges, 0, length))
+        return np.diff(np.clip(edges, 0, length)).astype(np.int32)
 
 
 class Layout:
