@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -37,8 +37,8 @@ _bench_numbers = itertools.count(1)
 class Bench:
     """Our node in a namespace of its own, and publishers, subscriptions and clients around it."""
 
-    def __init__(self, *ros_arguments: str) -> None:
-        self.namespace = f'/bench{next(_bench_numbers)}_{os.getpid()}'
+    def __init__(self, *ros_arguments: str, namespace: str = '') -> None:
+        self.namespace = namespace or f'/bench{next(_bench_numbers)}'
         self.process = NodeProcess('-r', f'__ns:={self.namespace}', *ros_arguments)
         self._context = rclpy.Context()
         rclpy.init(context=self._context)
@@ -152,7 +152,12 @@ class Bench:
 
     def click(self, x: float, y: float) -> None:
         """Publish what a click in rqt_image_view does."""
-        self._mouse.publish(Point(x=float(x), y=float(y)))
+        self._mouse.publish(self.point(x, y))
+
+    @staticmethod
+    def point(x: float, y: float, z: float = 0.0) -> Point:
+        """Return a Point of any numbers."""
+        return Point(x=float(x), y=float(y), z=float(z))
 
     def publish(self, msg) -> None:
         """Publish an Image or a CompressedImage on the camera's topic."""
@@ -205,7 +210,7 @@ class Bench:
 
     def segment(self, points: list, image: Image | None = None):
         """Call ~/segment with points (x, y)."""
-        request = Segment.Request(points=[Point(x=float(x), y=float(y)) for x, y in points])
+        request = Segment.Request(points=[self.point(x, y) for x, y in points])
         request.image = image or Image()
         return self.call(Segment, 'segment', request)
 
@@ -236,15 +241,13 @@ class Bench:
 
     def change(self, label: str) -> bool:
         """Ask for a lifecycle transition by name; returns whether it succeeded."""
-        ids = {
-            'configure': Transition.TRANSITION_CONFIGURE,
-            'cleanup': Transition.TRANSITION_CLEANUP,
-            'activate': Transition.TRANSITION_ACTIVATE,
-            'deactivate': Transition.TRANSITION_DEACTIVATE,
-            'shutdown': Transition.TRANSITION_INACTIVE_SHUTDOWN,
-        }
-        request = ChangeState.Request(transition=Transition(id=ids[label]))
+        request = ChangeState.Request(transition=Transition(label=label))
         return self.call(ChangeState, 'change_state', request).success
+
+    def started(self) -> None:
+        """Wait until the node exists."""
+        us = ('stt', self.namespace)
+        self.until(lambda: us in self.node.get_node_names_and_namespaces())
 
     def connected(self) -> None:
         """Wait until all topics are connected in both directions."""
@@ -260,16 +263,13 @@ class Bench:
 
     def _stamped(self, x: float, y: float, stamp: int | None, frame_id: str, z: float):
         msg = PointStamped(header=self.header(stamp, frame_id))
-        msg.point = Point(x=float(x), y=float(y), z=float(z))
+        msg.point = self.point(x, y, z)
         return msg
 
 
 @contextlib.contextmanager
-def running_bench(*ros_arguments: str) -> Iterator[Bench]:
+def running_bench(*ros_arguments: str, namespace: str = '') -> Iterator[Bench]:
     """Run our node, active and connected, until the end of the block."""
-    bench = Bench(*ros_arguments)
-    try:
+    with closing(Bench(*ros_arguments, namespace=namespace)) as bench:
         bench.connected()
         yield bench
-    finally:
-        bench.close()

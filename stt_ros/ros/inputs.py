@@ -25,14 +25,11 @@ class Inputs:
         self._node = node
         self._pipeline = pipeline
         self._subscriptions = []
-        compressed = node.parameters['image_transport'] == 'compressed'
-        # The transport's topic belongs to the name that the user gave the image, remapped.
-        topic = node.resolve_topic_name('image') + ('/compressed' if compressed else '')
-        kind = CompressedImage if compressed else Image
-        self.image_topic = self._subscribe(kind, topic, pipeline.on_image, _IMAGES)
-        self._subscribe(PointStamped, 'gaze', self._on_gaze, _SAMPLES)
-        self._subscribe(PointStamped, 'clicked_point', self._on_clicked_point, _CLICKS)
-        self._subscribe(Point, 'mouse_left', self._on_mouse_left, _CLICKS)
+        try:
+            self.image_topic = self._subscribe_all()
+        except Exception:  # none rather than some
+            self.close()
+            raise
 
     def close(self) -> None:
         """End the subscriptions."""
@@ -52,6 +49,18 @@ class Inputs:
             return f'{publishers} publisher(s) on {self.image_topic} have stopped sending'
         cure = dds.CURE.format(profile=dds.profile_path())
         return f'{publishers} publisher(s) on {self.image_topic}, but nothing arrives: {cure}'
+
+    def _subscribe_all(self) -> str:
+        node, pipeline = self._node, self._pipeline
+        compressed = node.parameters['image_transport'] == 'compressed'
+        # The transport's topic belongs to the name that the user gave the image, remapped.
+        topic = node.resolve_topic_name('image') + ('/compressed' if compressed else '')
+        kind = CompressedImage if compressed else Image
+        image_topic = self._subscribe(kind, topic, pipeline.on_image, _IMAGES)
+        self._subscribe(PointStamped, 'gaze', self._on_gaze, _SAMPLES)
+        self._subscribe(PointStamped, 'clicked_point', self._on_clicked_point, _CLICKS)
+        self._subscribe(Point, 'mouse_left', self._on_mouse_left, _CLICKS)
+        return image_topic
 
     def _subscribe(self, kind, topic: str, callback, qos: dict) -> str:
         subscription = self._node.create_subscription(

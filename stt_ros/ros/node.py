@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
@@ -59,10 +61,15 @@ class SttNode(LifecycleNode):
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Connect the topics and services and start to work."""
+        """Connect the topics and start to work; on failure log the reason and stay inactive."""
         self.monitor = Monitor()
         self.pipeline = Pipeline(self)
-        self._inputs = Inputs(self, self.pipeline)
+        try:
+            self._inputs = Inputs(self, self.pipeline)
+        except Exception as error:  # a remapped name or a QoS override that is none
+            self.get_logger().error(f'cannot be activated: {error}')
+            self._disconnect()
+            return FAILURE
         self.get_logger().info(
             f'active: images from {self._inputs.image_topic}, mode {self.parameters["mode"]}'
         )
@@ -147,17 +154,33 @@ class SttNode(LifecycleNode):
 def main(args: list[str] | None = None) -> None:
     """Run the node until it is interrupted."""
     dds.use_profile()
+    loading = True
+
+    def interrupt(number: int, stack) -> None:
+        # Loading or downloading a model ends at once; spinning is ended by rclpy, in good order.
+        if loading:
+            raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)  # before rclpy, which calls the handlers that it finds
     rclpy.init(args=args)
-    node = SttNode()
+    node = None
     try:
+        node = SttNode()
         if node.parameters['autostart'] and node.trigger_configure() == SUCCESS:
             node.trigger_activate()
+        loading = False
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except Exception:  # an interrupt takes the context away from whatever is being done
+        if rclpy.ok():
+            raise
     finally:
-        node.close()
-        node.destroy_node()
+        loading = False
+        if node is not None:
+            node.close()
+            node.destroy_node()
         rclpy.try_shutdown()
 
 

@@ -29,31 +29,25 @@ class Outputs:
 
     def __init__(self, node) -> None:
         self._node = node
-
-        def publisher(kind, name):
-            return node.create_lifecycle_publisher(
-                kind, name, QoSProfile(**_RESULTS),
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            )  # fmt: skip
-
-        self.segmentation = publisher(SegmentationMsg, '~/segmentation')
-        self.mask = publisher(Image, '~/mask')
-        self.overlay = publisher(Image, '~/overlay')
-        self.foveation = publisher(Image, '~/foveation')
-
-    @property
-    def all(self) -> tuple:
-        """The publishers."""
-        return self.segmentation, self.mask, self.overlay, self.foveation
+        self._publishers: list = []
+        try:
+            self.segmentation = self._publisher(SegmentationMsg, '~/segmentation')
+            self.mask = self._publisher(Image, '~/mask')
+            self.overlay = self._publisher(Image, '~/overlay')
+            self.foveation = self._publisher(Image, '~/foveation')
+        except Exception:  # none rather than some
+            self.destroy()
+            raise
 
     def wanted(self) -> bool:
         """Tell whether anybody listens to anything."""
-        return any(publisher.get_subscription_count() for publisher in self.all)
+        return any(publisher.get_subscription_count() for publisher in self._publishers)
 
     def destroy(self) -> None:
         """Take the publishers down."""
-        for publisher in self.all:
-            self._node.destroy_publisher(publisher)
+        for publisher in self._publishers:
+            self._node.destroy_lifecycle_publisher(publisher)
+        self._publishers.clear()
 
     def publish(self, header, frame: Frame, message: SegmentationMsg, result: Segmentation) -> None:
         """Publish one result on all topics that have subscribers; ``message`` is for the first."""
@@ -69,6 +63,14 @@ class Outputs:
             self._publish_image(self.overlay, picture, 'rgb8', header)
         if self.foveation.get_subscription_count():
             self._publish_image(self.foveation, result.view.picture(), 'rgb8', header)
+
+    def _publisher(self, kind, topic: str):
+        publisher = self._node.create_lifecycle_publisher(
+            kind, topic, QoSProfile(**_RESULTS),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )  # fmt: skip
+        self._publishers.append(publisher)
+        return publisher
 
     @staticmethod
     def _publish_image(publisher, pixels: np.ndarray, encoding: str, header) -> None:
