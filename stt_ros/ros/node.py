@@ -182,6 +182,8 @@ def main(args: list[str] | None = None) -> None:
             node.close()
             node.destroy_node()
         rclpy.try_shutdown()
+        for number in (signal.SIGINT, signal.SIGTERM):  # a second one, while Python ends
+            signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == '__main__':
