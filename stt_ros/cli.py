@@ -128,6 +128,10 @@ def _segment(arguments: argparse.Namespace) -> None:
         pictures.check_writable(arguments.out, pictures.LOSSLESS)
     if arguments.overlay:
         pictures.check_writable(arguments.overlay)
+    files = [arguments.image, arguments.out, arguments.overlay]
+    named = [path.resolve() for path in files if path is not None]
+    if len(set(named)) < len(named):
+        raise UsageError('the picture, --out and --overlay must be different files')
     image = pictures.read(arguments.image)
     results = _results(arguments, image)
     height, width = image.shape[:2]
@@ -161,8 +165,8 @@ def _results(arguments: argparse.Namespace, image: np.ndarray) -> list[dict]:
 
 def _describe(hypothesis) -> dict:
     return {
-        'predicted_iou': round(hypothesis.predicted_iou, 4),
-        'stability': round(hypothesis.stability, 4),
+        'predicted_iou': round(hypothesis.predicted_iou, 6),
+        'stability': round(hypothesis.stability, 6),
         'area_px': hypothesis.area_px,
         'box': list(hypothesis.box),
     }

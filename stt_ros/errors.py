@@ -2,6 +2,10 @@
 """Errors that a user can do something about; their text says what."""
 
 
+class EngineError(RuntimeError):
+    """An engine that cannot be had as asked for, or cannot go on; the text says what to do."""
+
+
 class WeightsError(RuntimeError):
     """Weights that are not there, cannot be read or do not fit."""
 

@@ -10,6 +10,7 @@ CVPR 2025). Pixels are ``(x, y)``: x to the right, y down, (0, 0) the top-left p
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,8 +41,9 @@ class FoveationPattern:
     grid_sizes: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, 'strides', tuple(int(s) for s in self.strides))
-        object.__setattr__(self, 'grid_sizes', tuple(int(g) for g in self.grid_sizes))
+        for name in ('strides', 'grid_sizes'):
+            object.__setattr__(self, name, _whole(name, getattr(self, name)))
+        _whole('token_size', (self.token_size,))
         check_pattern(self.token_size, self.strides, self.grid_sizes)
 
     @classmethod
@@ -115,13 +117,14 @@ class FoveationPattern:
     ) -> np.ndarray:
         """Paint foveated values back into an image of ``size`` (H, W).
 
-        ``values`` is (N, T, T), or (N, C, T, T) with C <= 4 channels, float32 or uint8.
+        ``values`` is (N, T, T), or (N, C, T, T) with C <= 4 channels, floating or uint8. Those of
+        tokens outside the image are not looked at.
         ``interpolation``: 'nearest' fills each box with its value (the published visualisation),
         'bilinear' interpolates between the box centres, each ring continued into the finer one.
         ``roi`` (x, y, width, height) paints only that part. Pixels outside the receptive field get
         ``fill``: by default -inf (never part of a mask), 0 for integers.
 
-        Returns (H, W) or (H, W, C) (the roi's size if given) of the dtype of ``values``.
+        Returns (H, W) or (H, W, C) (the roi's size if given), float32 or uint8.
         Raises ``ValueError`` for another shape, interpolation or a roi outside the image.
         """
         values = self._check_values(values)
@@ -132,10 +135,13 @@ class FoveationPattern:
             fill = -np.inf if values.dtype.kind == 'f' else 0
         canvas = np.full((height, width, *values.shape[3:]), fill, values.dtype)
         ox, oy = self.crop_origin(gaze)
-        grids = self._grids(values, fill_holes=interpolation == 'bilinear')
-        for level, grid in reversed(list(zip(self.levels, grids, strict=True))):
-            if self._covered_by_finer(level, (x - ox, y - oy, width, height)):
-                continue
+        grids = self._grids(values)
+        if interpolation == 'bilinear':
+            self._continue_grids(grids, (ox, oy), size)
+        for k in reversed(range(len(grids))):
+            level, grid = self.levels[k], grids[k]
+            if k and self.levels[k - 1].covers((x - ox, y - oy, width, height)):
+                continue  # a finer level will overwrite all of it
             corner = (ox + level.offset - x, oy + level.offset - y)
             paint_grid(canvas, grid, corner, level.stride, interpolation)
         return canvas
@@ -196,44 +202,52 @@ class FoveationPattern:
             tokens[:, channel] = planes[channel].reshape(tokens[:, channel].shape)
 
     def _check_values(self, values: np.ndarray) -> np.ndarray:
-        """Return the values channels last: (N, T, T) or (N, T, T, C)."""
+        """Return the values channels last: (N, T, T) or (N, T, T, C), float32 or uint8."""
         values = np.asarray(values)
         n, t = self.num_tokens, self.token_size
+        if values.dtype.kind == 'f':
+            values = values.astype(np.float32, copy=False)
+        if values.dtype not in (np.float32, np.uint8):
+            raise ValueError(f'values are {values.dtype}; expected floating numbers or uint8')
         if values.shape == (n, t, t):
             return values
-        if values.ndim == 4 and values.shape[0] == n and values.shape[2:] == (t, t):
+        if values.shape[:1] + values.shape[2:] == (n, t, t) and 1 <= values.shape[1] <= 4:
             return values.transpose(0, 2, 3, 1)
         raise ValueError(
-            f'values have shape {values.shape}; expected ({n}, {t}, {t}) or ({n}, C, {t}, {t})'
+            f'values have shape {values.shape}; expected ({n}, {t}, {t}), or ({n}, C, {t}, {t}) '
+            'with 1 to 4 channels C'
         )
 
-    def _grids(self, values: np.ndarray, fill_holes: bool) -> list[np.ndarray]:
-        """Lay each level's values out as an image (n, n[, C]); holes hold the means inside."""
+    def _grids(self, values: np.ndarray) -> list[np.ndarray]:
+        """Lay each level's values out as an image (n, n[, C]) with a hole of zeros."""
         grids: list[np.ndarray] = []
         t, channels = self.token_size, values.shape[3:]
         for level in self.levels:
             blocks = np.zeros((level.grid, level.grid, t, t, *channels), values.dtype)
             blocks[level.rows, level.cols] = values[level.tokens]
-            grid = blocks.swapaxes(1, 2).reshape(level.cells, level.cells, *channels)
-            if grids and fill_holes:
-                inner = self.levels[len(grids) - 1]
-                hole = inner.size // level.stride
-                at = (level.cells - hole) // 2
-                grid[at : at + hole, at : at + hole] = cv2.resize(
-                    grids[-1], (hole, hole), interpolation=cv2.INTER_AREA
-                )
-            grids.append(grid)
+            grids.append(blocks.swapaxes(1, 2).reshape(level.cells, level.cells, *channels))
         return grids
 
-    def _covered_by_finer(self, level: Level, box: tuple[int, int, int, int]) -> bool:
-        """Tell whether finer levels will overwrite the whole box (relative to the crop origin)."""
-        index = self.levels.index(level)
-        if index == 0:
-            return False
-        finer = self.levels[index - 1]
-        low, high = finer.offset, finer.offset + finer.size
-        x, y, w, h = box
-        return low <= x and low <= y and x + w <= high and y + h <= high
+    def _continue_grids(self, grids, origin: tuple[int, int], size: tuple[int, int]) -> None:
+        """Give interpolation neighbours: means of finer levels in holes, edges beyond borders."""
+        for k, (level, grid) in enumerate(zip(self.levels, grids, strict=True)):
+            if k:
+                hole = self.levels[k - 1].size // level.stride
+                at = (level.cells - hole) // 2
+                means = cv2.resize(grids[k - 1], (hole, hole), interpolation=cv2.INTER_AREA)
+                grid[at : at + hole, at : at + hole] = means.reshape(hole, hole, *grid.shape[2:])
+            for axis, lines in ((0, grid), (1, grid.swapaxes(0, 1))):
+                inside = np.flatnonzero(level.lengths(origin[1 - axis], size[axis]))
+                if len(inside):
+                    lines[: inside[0]] = lines[inside[0]]
+                    lines[inside[-1] + 1 :] = lines[inside[-1]]
+
+
+def _whole(name: str, numbers: Sequence) -> tuple[int, ...]:
+    try:
+        return tuple(operator.index(number) for number in numbers)
+    except TypeError:
+        raise ValueError(f'{name} {numbers}: must be whole numbers') from None
 
 
 def _check_image(image: np.ndarray, channels: int) -> np.ndarray:

@@ -32,6 +32,11 @@ class Level:
         """Number of cells up to and with this level."""
         return self.start + self.cells**2
 
+    def covers(self, box: tuple[int, int, int, int]) -> bool:
+        """Tell whether a box (x, y, width, height) in the receptive field lies in the level."""
+        low, high, (x, y, width, height) = self.offset, self.offset + self.size, box
+        return low <= x and low <= y and x + width <= high and y + height <= high
+
     def lengths(self, origin: int, length: int) -> np.ndarray:
         """Pixels (cells,) int32 of each line of cells inside an image's axis of ``length`` px.
 
@@ -49,19 +54,23 @@ class Layout:
         self._size = size = levels[0].cells // levels[0].grid
         grids = [np.stack([level.cols, level.rows], axis=1) for level in levels]
         # Left and top in the receptive field (N, 2) and side (N, 1), in pixels.
-        self._corners = np.concatenate([
-            level.offset + grid * size * level.stride
-            for level, grid in zip(levels, grids, strict=True)
-        ])
+        self._corners = np.concatenate(
+            [
+                level.offset + grid * size * level.stride
+                for level, grid in zip(levels, grids, strict=True)
+            ]
+        )
         strides = [level.stride for level in levels]
         self._sides = size * np.repeat(strides, [len(grid) for grid in grids])[:, None]
         # Where in the cells of all levels each line of a token is (N, T), counted in such lines.
-        self._lines = np.concatenate([
-            level.start // size
-            + (level.rows[:, None] * size + np.arange(size)) * level.grid
-            + level.cols[:, None]
-            for level in levels
-        ])
+        self._lines = np.concatenate(
+            [
+                level.start // size
+                + (level.rows[:, None] * size + np.arange(size)) * level.grid
+                + level.cols[:, None]
+                for level in levels
+            ]
+        )
 
     def seen(self, origin: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
         """Tell which tokens overlap an image (H, W): (N,) bool."""

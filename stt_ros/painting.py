@@ -26,8 +26,9 @@ def paint_grid(
         return
     patch = np.ascontiguousarray(grid[r0:r1, c0:c1])
     if interpolation == 'bilinear' and stride > 1:
-        size = (patch.shape[1] * stride, patch.shape[0] * stride)
-        patch = cv2.resize(patch, size, interpolation=cv2.INTER_LINEAR)
+        width, height = patch.shape[1] * stride, patch.shape[0] * stride
+        upscaled = cv2.resize(patch, (width, height), interpolation=cv2.INTER_LINEAR)
+        patch = upscaled.reshape(height, width, *patch.shape[2:])  # OpenCV drops a single channel
     else:
         patch = patch.repeat(stride, axis=1).repeat(stride, axis=0)
     left, top = max(x0, 0), max(y0, 0)

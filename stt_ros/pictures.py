@@ -52,7 +52,13 @@ def write(path: Path, image: np.ndarray) -> None:
     """
     check_writable(path)
     pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    _, content = cv2.imencode(path.suffix, pixels)
+    try:
+        encoded, content = cv2.imencode(path.suffix, pixels)
+    except cv2.error:
+        encoded = False
+    if not encoded:
+        size = f'{image.shape[1]} x {image.shape[0]}'
+        raise PictureError(f'cannot write {path}: {size} pixels do not fit its format')
     try:
         path.write_bytes(content.tobytes())
     except OSError as error:

@@ -17,7 +17,7 @@ from stt_ros.frame import Frame
 MAX_BATCH = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class View:
     """One foveated look: the pattern laid on an image of ``size`` (H, W) around ``gaze`` (x, y)."""
 
@@ -36,7 +36,7 @@ class View:
         return self.pattern.paint(self.tokens, self.gaze, self.size)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Hypothesis:
     """One of the masks that a gaze may mean; painted when first asked for."""
 
@@ -84,7 +84,7 @@ class Hypothesis:
         return ((roi[0] + x, roi[1] + y, width, height) if crop.size else (0, 0, 0, 0)), crop
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Segmentation:
     """All that one gaze may mean, the most likely first."""
 
@@ -130,9 +130,12 @@ class Segmenter:
         """Segment what each gaze (x, y), in pixels, points at; one result per gaze, in order.
 
         ``image`` is RGB (H, W, 3) or gray (H, W) uint8, or a ``Frame`` in its own channel order.
-        Raises ``ValueError`` for an image that is none of these or a gaze outside it.
+        Raises ``ValueError`` for an image that is none of these or a gaze outside it,
+        ``EngineError`` when the engine cannot go on.
         """
         frame = image if isinstance(image, Frame) else _as_frame(image)
+        if np.ndim(gazes) != 2 and len(gazes):
+            raise ValueError(f'gazes are {gazes!r}; expected a list of points [(x, y), ...]')
         gazes = [check_inside(gaze, frame.size) for gaze in gazes]
         results: list[Segmentation] = []
         for start in range(0, len(gazes), MAX_BATCH):
@@ -142,9 +145,10 @@ class Segmenter:
                 tokens = np.ascontiguousarray(tokens[:, :, ::-1])
             logits, ious = self.engine.run(tokens, valid)
             for gaze, seen, maps, scores in zip(batch, tokens, logits, ious, strict=True):
-                view = View(self.pattern, gaze, frame.size, seen)
+                # Copies: a result that is kept must not keep the whole batch.
+                view = View(self.pattern, gaze, frame.size, seen.copy())
                 ranked = tuple(
-                    Hypothesis(view, maps[k], float(scores[k]), interpolation, threshold)
+                    Hypothesis(view, maps[k].copy(), float(scores[k]), interpolation, threshold)
                     for k in np.argsort(-scores, kind='stable')
                 )
                 results.append(Segmentation(view, ranked))
@@ -155,9 +159,8 @@ class Segmenter:
         self.engine.close()
 
     def warm_up(self) -> None:
-        """Run once on a blank image, so that the first real frame is as fast as the others."""
-        side = self.pattern.receptive_field
-        self.segment(np.zeros((side, side, 3), np.uint8), [(side / 2, side / 2)])
+        """Run once in every size, so that the first real frame is as fast as the others."""
+        self.engine.warm_up()
 
 
 def check_inside(gaze: Sequence[float], size: tuple[int, int]) -> tuple[float, float]:

@@ -92,7 +92,12 @@ def open_figure(title: str, size: tuple[int, int], show_all: bool):
         figure = plt.figure(figsize=(14, 2 * height if show_all else height), layout='constrained')
         figure.canvas.manager.set_window_title(title)
         reason = '' if figure.canvas.required_interactive_framework else plt.get_backend()
-    except (ImportError, ValueError) as error:  # matplotlib, or what MPLBACKEND asks for
+    except ModuleNotFoundError as error:
+        raise WindowError(
+            f'the window needs matplotlib ({error}): pip install matplotlib; '
+            '`stt_ros segment` needs none'
+        ) from error
+    except (ImportError, ValueError) as error:  # what MPLBACKEND asks for
         reason = str(error)
     if not reason:
         return figure

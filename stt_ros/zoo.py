@@ -57,6 +57,7 @@ def load(name: str = 'default', path: str | Path | None = None) -> SegmentThisTh
     Raises ``WeightsError`` saying what to do: unknown name, no such file, a damaged or foreign
     file (never loaded in part), no connection.
     """
+    name = str(name)
     if path is None and _is_path(name):
         name, path = 'default', name
     wanted = None if path is not None and name == 'default' else _known(name)

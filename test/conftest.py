@@ -5,12 +5,15 @@ import contextlib
 import fcntl
 import os
 import random
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
 import stt_ros
+
+sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside the tests
 
 PROFILE = Path(__file__).resolve().parent.parent / 'config' / 'fastdds.xml'
 PROFILE_VARIABLES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')

@@ -330,3 +330,16 @@ sys.exit(main(['window', {str(photo)!r}]))
 """
     result = run_process(code, MPLBACKEND=backend)
     assert_refused((result.returncode, result.stdout, result.stderr), 'display', 'stt_ros segment')
+
+
+def test_files_that_would_overwrite_each_other(stt, photo, tmp_path):
+    both = str(tmp_path / 'both.png')
+    assert_refused(stt('segment', photo, '--point=1,1', '--out', both, '--overlay', both), 'differ')
+    before = Path(photo).read_bytes()
+    assert_refused(stt('segment', photo, '--point=1,1', '--overlay', photo), 'different files')
+    assert Path(photo).read_bytes() == before
+
+
+def test_a_picture_too_big_for_its_format(tmp_path):
+    with pytest.raises(pictures.PictureError, match='70000 x 1 pixels'):
+        pictures.write(tmp_path / 'wide.jpg', np.zeros((1, 70000, 3), np.uint8))

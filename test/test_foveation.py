@@ -234,6 +234,8 @@ def test_cell_areas_add_up_to_the_image():
         ((16, (), ()), '0 strides'),
         ((0, (1,), (4,)), 'token size 0'),
         ((16, (1, -2), (4, 4)), '-2'),
+        ((16, (1.5, 2), (4, 4)), r'strides \(1.5, 2\): must be whole'),
+        ((16.0, (1, 2), (4, 4)), r'token_size'),
         ((16, (2, 2), (4, 8)), r'level 1 .*stride must exceed 2'),
         ((16, (1, 2), (8, 4)), r'level 1 .*block of 8 .* exceed the inner 8'),
         ((16, (1, 3), (4, 4)), r'level 1 .*inner block of 4 is not a multiple'),
@@ -267,6 +269,8 @@ def test_bad_input_is_named(image, gaze, words):
     ('change', 'words'),
     [
         ({'values': np.zeros((171, 16, 16), np.float32)}, '171'),
+        ({'values': np.zeros((172, 5, 16, 16), np.float32)}, '1 to 4 channels'),
+        ({'values': np.zeros((172, 16, 16), np.int32)}, 'int32'),
         ({'interpolation': 'cubic'}, "'cubic'"),
         ({'roi': (600, 0, 41, 10)}, '640 x 480'),
     ],
@@ -275,3 +279,23 @@ def test_bad_painting_is_named(change, words):
     arguments = {'values': np.zeros((172, 16, 16), np.float32), 'gaze': (1, 1), 'size': (480, 640)}
     with pytest.raises(ValueError, match=words):
         STANDARD.paint(**{**arguments, **change})
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 62), st.integers(0, 46), st.integers(1, 47), st.integers(1, 63))
+def test_tokens_outside_the_image_do_not_bleed_into_it(x, y, height, width):
+    x, y = min(x, width - 1), min(y, height - 1)
+    _, valid = SMALL.foveate(np.zeros((height, width, 3), np.uint8), (x, y))
+    logits = np.where(valid[:, None, None], np.float32(5), -np.inf) * np.ones((60, 4, 4))
+    for interpolation in ('nearest', 'bilinear'):
+        painted = SMALL.paint(logits, (x, y), (height, width), interpolation)
+        seen = SMALL.paint(np.ones((60, 4, 4), np.uint8), (x, y), (height, width)) == 1
+        assert (painted[seen] == 5).all()
+
+
+def test_one_channel_keeps_its_axis():
+    values = np.random.RandomState(2).rand(172, 1, 16, 16).astype(np.float32)
+    for interpolation in ('nearest', 'bilinear'):
+        image = STANDARD.paint(values, (300, 200), (480, 640), interpolation)
+        plain = STANDARD.paint(values[:, 0], (300, 200), (480, 640), interpolation)
+        np.testing.assert_array_equal(image[..., 0], plain)

@@ -178,3 +178,37 @@ def test_interior_point_is_farthest_from_the_border():
     assert y == 4 and 9 <= x <= 20
     with pytest.raises(ValueError, match='empty'):
         masks.interior_point(np.zeros((3, 3), bool))
+
+
+def test_a_single_gaze_is_not_a_list_of_gazes(segmenter, image):
+    with pytest.raises(ValueError, match=r'expected a list of points'):
+        segmenter.segment(image, (320, 240))
+
+
+def test_a_result_does_not_keep_its_batch(segmenter, image):
+    result = segmenter.segment(image, [(10 * k, 10 * k) for k in range(32)])[0]
+    assert result.view.tokens.base is None
+    assert all(h.logits.base is None for h in result.hypotheses)
+    assert len({*result.hypotheses}) == 3  # can be kept in sets, compared, looked up
+
+
+def test_the_network_runs_in_few_sizes(weights, image, monkeypatch):
+    segmenter = Segmenter.create(str(weights), device='cpu', precision='fp32')
+    sizes = set()
+    model = segmenter.engine.model
+    monkeypatch.setattr(
+        segmenter.engine, 'model', lambda t, *more: sizes.add(t.shape[1]) or model(t, *more)
+    )
+    segmenter.warm_up()
+    warm = set(sizes)
+    for x in range(0, 640, 130):
+        for y in range(0, 480, 90):
+            segmenter.segment(image, [(x, y)])
+    assert sizes == warm and len(sizes) <= 8
+
+
+def test_a_closed_segmenter_says_so(weights, image):
+    segmenter = Segmenter.create(str(weights), device='cpu')
+    segmenter.close()
+    with pytest.raises(EngineError, match='closed'):
+        segmenter.segment(image, GAZES)

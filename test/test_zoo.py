@@ -277,3 +277,10 @@ def test_broken_metadata(tmp_path, state, config):
     path = tmp_path / 'weights.safetensors'
     save_file(state, path, metadata={'config': config})
     assert 'describes its model wrongly' in refused(path)
+
+
+def test_damaged_pickles_whatever_they_raise(tmp_path):
+    path = tmp_path / 'bad.pth'
+    path.write_bytes(b'\x80\x02X\x05\x00\x00\x00\xff\xfe\xfd\xfc\xfbq\x00.')
+    with pytest.raises(WeightsError, match='bad.pth'):
+        zoo.load(str(path))

@@ -7,15 +7,12 @@ from typing import Protocol
 
 import numpy as np
 
+from stt_ros.errors import EngineError
 from stt_ros.foveation import FoveationPattern
 
 ENGINES = ('auto', 'torch')
 DEVICES = ('auto', 'cpu', 'cuda')
 PRECISIONS = ('auto', 'fp32', 'bf16', 'fp16')
-
-
-class EngineError(RuntimeError):
-    """An engine cannot be had as asked for; the text says what to do."""
 
 
 class Engine(Protocol):
@@ -29,6 +26,9 @@ class Engine(Protocol):
 
         Returns logits (B,M,N,T,T), -inf where a token is invalid, and ious (B,M), both float32.
         """
+
+    def warm_up(self) -> None:
+        """Do once what is done only on first runs."""
 
     def device_memory(self) -> int:
         """Bytes of accelerator memory in use; 0 on a CPU."""

@@ -10,9 +10,12 @@ import torch
 from torch import nn
 
 from stt_ros import zoo
-from stt_ros.engines import EngineError
+from stt_ros.errors import EngineError
 from stt_ros.layers import Doubling, SelfAttention
 from stt_ros.model import SegmentThisThing, normalise
+
+# Tokens are run in multiples of this number.
+_SIZE_STEP = 24
 
 _DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 
@@ -34,7 +37,9 @@ class TorchEngine:
     @torch.inference_mode()
     def run(self, tokens: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return logits (B,M,N,T,T), -inf where a token is invalid, and ious (B,M), float32."""
-        positions = np.flatnonzero(valid.any(axis=0))  # tokens outside the image for all gazes
+        if self.model is None:
+            raise EngineError('the engine is closed; make a new one')
+        positions = _needed(valid.any(axis=0))
         logits, ious = self._forward(tokens[:, positions], valid[:, positions], positions)
         full = np.full(
             (*logits.shape[:2], *tokens.shape[1:2], *logits.shape[3:]), -np.inf, np.float32
@@ -58,6 +63,12 @@ class TorchEngine:
                 f'at a time or use a smaller model ({str(error).splitlines()[0]})'
             ) from error
 
+    def warm_up(self) -> None:
+        """Run once in each of the sizes that ``run`` uses."""
+        n, size = self.pattern.num_tokens, self.pattern.token_size
+        for used in (*range(_SIZE_STEP, n, _SIZE_STEP), n):
+            self.run(np.zeros((1, n, 3, size, size), np.uint8), np.arange(n)[None] < used)
+
     def device_memory(self) -> int:
         """Bytes that PyTorch holds on the CUDA device."""
         return torch.cuda.memory_reserved(self.device) if self.device.type == 'cuda' else 0
@@ -67,6 +78,15 @@ class TorchEngine:
         self.model = None
         if self.device.type == 'cuda':
             torch.cuda.empty_cache()
+
+
+def _needed(seen: np.ndarray) -> np.ndarray:
+    """Positions of the tokens (N,) that are seen, filled up with others to one of a few sizes.
+
+    Leaving out what no gaze sees saves its time; every new size would cost memory and time too.
+    """
+    order = np.argsort(~seen, kind='stable')
+    return np.sort(order[: -(-max(1, seen.sum()) // _SIZE_STEP) * _SIZE_STEP])
 
 
 def _cast(model: SegmentThisThing, dtype: torch.dtype) -> SegmentThisThing:
@@ -102,7 +122,7 @@ def _choose_device(device: str) -> torch.device:
 def _choose_precision(precision: str, device: torch.device) -> str:
     if precision == 'auto':
         if device.type == 'cuda':
-            return 'bf16' if torch.cuda.is_bf16_supported(including_emulation=False) else 'fp16'
+            return 'bf16' if torch.cuda.get_device_capability(device) >= (8, 0) else 'fp16'
         # Without the instructions bf16 is emulated, slower than fp32.
         native_bf16 = getattr(torch.cpu, '_is_avx512_bf16_supported', lambda: False)
         return 'bf16' if native_bf16() else 'fp32'
