@@ -84,17 +84,20 @@ def sample(
 class Mix:
     """Shares of views of real pictures, and of real ground and real things in compositions."""
 
-    real: float = 0.5
+    first: float = 0.0  # picture-book scenes to begin with
+    real: float = 0.5  # of the others
     ground_real: float = 0.5
     things_real: float = 0.55
     per_scene: int = 5
 
 
 def stream(rng: np.random.Generator, bank: Bank, mix: Mix):
-    """Endless records; ``kind`` 1 for views of real pictures, 0 for compositions."""
+    """Endless records; ``kind`` 2 for picture-book scenes, 1 for real pictures, 0 else."""
     while True:
         kind = int(bool(bank.pictures) and rng.random() < mix.real)
-        if kind:
+        if rng.random() < mix.first:
+            kind, scene = 2, scenes.first_scene(rng, mix.per_scene)
+        elif kind:
             scene = scenes.real_scene(rng, bank, mix.per_scene)
         else:
             scene = scenes.composed_scene(

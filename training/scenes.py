@@ -66,6 +66,24 @@ def composed_scene(
     return Scene(augment.camera(rng, image), targets)
 
 
+def first_scene(rng: np.random.Generator, count: int) -> Scene:
+    """A picture-book scene to begin with: few large things, each of one surface, on a plain ground.
+
+    What belongs together here is what looks alike, which a fresh network learns in minutes; from
+    photographs alone it takes hours.
+    """
+    w, h = real.FRAMES[rng.choice(3)]
+    image = textures.smooth(rng, h, w)
+    label = np.zeros((h, w), np.uint8)
+    for k in range(1, rng.integers(2, 6)):
+        parts = np.pad(shapes.draw(rng, int(70 * 6 ** rng.random())), 2)
+        alpha = cv2.GaussianBlur((parts > 0).astype(np.uint8) * 255, (0, 0), 0.7)
+        paste(rng, image, label, label.copy(), k, textures.smooth(rng, *parts.shape), parts, alpha)
+    seen = [k for k, n in enumerate(np.bincount(label.ravel())) if k and n >= 400]
+    chosen = rng.permutation(seen)[:count]
+    return Scene(augment.light(rng, image), [one_piece(rng, label == k) for k in chosen])
+
+
 def ground(rng, bank: Bank) -> np.ndarray:
     """A drawn ground: a surface, often a horizon or several patches; never a target."""
     w, h = real.FRAMES[rng.choice(len(real.FRAMES), p=real.FRAME_WEIGHTS)]

@@ -88,6 +88,17 @@ def photo(rng, h, w, photos):
     return recolour(rng, piece) if rng.random() < 0.7 else piece
 
 
+def smooth(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
+    """One colour, or one that changes slowly, with some grain."""
+    if rng.random() < 0.6:
+        image = plain(rng, h, w)
+    else:
+        a = colour(rng)
+        image = _blend(_smooth_field(rng, h, w, rng.uniform(1, 8)), a, a + rng.normal(0, 25, 3))
+    grain = rng.normal(0, rng.uniform(0, 8), (h, w, 1)).astype(np.int16)
+    return np.clip(image.astype(np.int16) + grain, 0, 255).astype(np.uint8)
+
+
 def surface(rng: np.random.Generator, h: int, w: int, photos=()) -> np.ndarray:
     """Any surface: a piece of a photograph half of the time (if there are any), else drawn."""
     if len(photos) and rng.random() < 0.5:

@@ -52,6 +52,7 @@ def parse() -> argparse.Namespace:
     p.add_argument('--batch', type=int, default=32)
     p.add_argument('--lr', type=float, default=1e-3)
     p.add_argument('--muon', action='store_true', help='Muon for the transformer matrices')
+    p.add_argument('--focal', type=float, default=20, help='weight of focal against dice')
     p.add_argument('--look', type=float, default=1.0, help='weight of the appearance loss')
     p.add_argument('--warmup', type=int, default=300, help='steps')
     p.add_argument('--weight-decay', type=float, default=0.05)
@@ -75,6 +76,7 @@ def parse() -> argparse.Namespace:
         '--pause', type=float, default=1.0, help='idle time of a drawing worker per time drawn'
     )
     p.add_argument('--real', type=float, default=Mix.real, help='share of views of real pictures')
+    p.add_argument('--first', type=float, default=0, help='share of picture-book scenes')
     p.add_argument('--save-minutes', type=float, default=5)
     p.add_argument(
         '--clips',
@@ -88,7 +90,7 @@ def parse() -> argparse.Namespace:
 
 
 def start_workers(args, bank) -> list[mp.Process]:
-    mix = Mix(real=args.real)
+    mix = Mix(first=args.first, real=args.real)
     jobs = [
         mp.get_context('fork').Process(
             target=draw_forever,
@@ -194,7 +196,9 @@ class Trainer:
             group['lr'] = self.rate()
         with torch.autocast(torch.device(self.args.device).type, torch.bfloat16):
             logits, ious = self.model(batch['tokens'], batch['valid'], batch['positions'])
-        total, parts = loss(logits.flatten(2).float(), ious.float(), batch['target'], batch['area'])
+        total, parts = loss(
+            logits.flatten(2).float(), ious.float(), batch['target'], batch['area'], self.args.focal
+        )
         self.model.zero_grad(set_to_none=True)
         look = self._appearance_loss(batch)
         parts['look'] = float(look.detach())
