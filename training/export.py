@@ -36,9 +36,12 @@ def load_any(path: Path) -> torch.nn.Module:
     return model.eval()
 
 
-def export(checkpoint: Path, out: Path) -> dict[str, str]:
-    """Write the averaged weights as fp16 with their origin as metadata; returns the metadata."""
-    state = torch.load(checkpoint, map_location='cpu', weights_only=True)
+def export(checkpoint: Path, out: Path, stages: list[Path] = ()) -> dict[str, str]:
+    """Write the averaged weights as fp16 with their origin as metadata; returns the metadata.
+
+    ``stages`` are the checkpoints that this one was started from, for the sums of time and samples.
+    """
+    states = [read(path) for path in (*stages, checkpoint)]
     revision = subprocess.run(
         ['git', 'rev-parse', '--short', 'HEAD'],
         capture_output=True,
@@ -46,18 +49,34 @@ def export(checkpoint: Path, out: Path) -> dict[str, str]:
         check=False,
         cwd=Path(__file__).parent,
     )
+    name = states[-1]['name']
     metadata = {
-        'model': state['name'],
-        'config': json.dumps(dataclasses.asdict(zoo.CONFIGS[state['name']])),
+        'model': name,
+        'config': json.dumps(dataclasses.asdict(zoo.CONFIGS[name])),
         'licence': 'Apache-2.0',
         'revision': revision.stdout.strip() or 'unknown',
-        'steps': str(state['step']),
-        'samples': str(state['step'] * state['batch']),
-        'minutes': f'{state["spent"] / 60:.0f}',
+        'steps': str(sum(s['step'] for s in states)),
+        'samples': str(sum(s['step'] * s['batch'] for s in states)),
+        'minutes': f'{sum(s["spent"] for s in states) / 60:.0f}',
     }
-    weights = {key: value.half().contiguous() for key, value in state['average'].items()}
+    weights = {key: value.half().contiguous() for key, value in states[-1]['average'].items()}
     save_file(weights, out, metadata)
+    out.chmod(0o644)
     return metadata
+
+
+def read(checkpoint: Path) -> dict:
+    """Read a trainer checkpoint."""
+    return torch.load(checkpoint, map_location='cpu', weights_only=True)
+
+
+def joined_curve(checkpoints: list[Path]) -> list[dict]:
+    """Return the curves of successive stages as one, minutes running on."""
+    curve, before = [], 0.0
+    for state in map(read, checkpoints):
+        curve += [{**point, 'minutes': point['minutes'] + before} for point in state['curve']]
+        before += state['spent'] / 60
+    return curve
 
 
 def judge(weights: Path, clips: list[Path], packs: list[Path], every: int = 1) -> dict:
@@ -84,16 +103,16 @@ def main():
     parser.add_argument('out', type=Path)
     parser.add_argument('--clips', type=Path, nargs='*', default=[])
     parser.add_argument('--pack', type=Path, nargs='*', default=[])
+    parser.add_argument('--stages', type=Path, nargs='*', default=[], help='earlier checkpoints')
     parser.add_argument('--hardware', default='', help='words for the card: what it was trained on')
     args = parser.parse_args()
-    metadata = export(args.checkpoint, args.out)
+    metadata = export(args.checkpoint, args.out, args.stages)
     print(metadata)
     if not args.clips:
         return
     groups = judge(args.out, args.clips, args.pack)
     evaluate.print_table(groups)
-    curve = torch.load(args.checkpoint, map_location='cpu', weights_only=True)['curve']
-    card.draw_curve(curve, FIGURES / 'curve.png')
+    card.draw_curve(joined_curve([*args.stages, args.checkpoint]), FIGURES / 'curve.png')
     args.out.with_suffix('.md').write_text(card.write(args.out, metadata, groups, args.hardware))
 
 

@@ -100,10 +100,10 @@ def smooth(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
 
 
 def surface(rng: np.random.Generator, h: int, w: int, photos=()) -> np.ndarray:
-    """Any surface: a piece of a photograph half of the time (if there are any), else drawn."""
-    if len(photos) and rng.random() < 0.5:
+    """Any surface: a piece of a photograph a third of the time (if there are any), else drawn."""
+    if len(photos) and rng.random() < 0.35:
         return photo(rng, h, w, photos)
-    kind = rng.choice(3, p=[0.45, 0.2, 0.35])
+    kind = rng.choice(3, p=[0.35, 0.15, 0.5])
     image = (fractal, pattern, plain)[kind](rng, h, w)
     if rng.random() < 0.5:
         grain = rng.normal(0, rng.uniform(2, 14), (h, w)).astype(np.int16)

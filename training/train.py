@@ -68,6 +68,12 @@ def parse() -> argparse.Namespace:
     )
     p.add_argument('--threads', type=int, default=1, help='threads per process')
     p.add_argument('--ring', type=Path, default=Path('/dev/shm/stt_training_ring'))
+    p.add_argument(
+        '--also',
+        nargs=2,
+        metavar=('RING', 'SHARE'),
+        help='a second ring, left as it is, and its share of the batches',
+    )
     p.add_argument('--slots', type=int, default=30000, help='samples in the ring (181 kB each)')
     p.add_argument(
         '--workers', type=int, default=1, help='drawing processes; 0 = use the ring as it is'
@@ -266,7 +272,11 @@ def validate(trainer: Trainer, sets: dict) -> dict:
 def run(trainer: Trainer, ring: Ring, sets: dict, rank: int = 0):
     args = trainer.args
     rng = np.random.default_rng([args.seed, trainer.step, rank])
-    order = batches.pick(rng, ring, args.batch)
+    rings, shares = [ring], [1.0]
+    if args.also:
+        rings.append(Ring(Path(args.also[0])))
+        shares = [1 - float(args.also[1]), float(args.also[1])]
+    orders = [batches.pick(rng, r, args.batch) for r in rings]
     bar = tqdm(
         total=round(args.minutes * 60),
         initial=int(trainer.spent),
@@ -277,11 +287,12 @@ def run(trainer: Trainer, ring: Ring, sets: dict, rank: int = 0):
     mean, saved = {}, trainer.spent
     while not trainer.done():
         start = time.perf_counter()
-        chosen = next(order)
+        which = rng.choice(len(rings), p=shares)
+        chosen = next(orders[which])
         if chosen is None:
             time.sleep(1)  # the workers are drawing the first samples
             continue
-        parts = trainer.train_step(batches.collate(rng, ring.slots[chosen]))
+        parts = trainer.train_step(batches.collate(rng, rings[which].slots[chosen]))
         mean = {k: 0.99 * mean.get(k, v) + 0.01 * v for k, v in parts.items()}
         took = time.perf_counter() - start
         trainer.spent += took
