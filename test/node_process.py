@@ -48,12 +48,16 @@ class NodeProcess:
         with self._news:
             line = self._news.wait_for(lambda: found() or self._process.poll() is not None, TIMEOUT)
         line = found()
-        assert line, f'no {pattern!r} in the log:\n{self.log()}'
+        assert line, f'no {pattern!r} in the log:\n{self.end_of_log()}'
         return line
 
     def log(self) -> str:
         """Return all that was logged."""
         return ''.join(self.lines)
+
+    def end_of_log(self) -> str:
+        """Return the last lines, for messages of failed tests."""
+        return ''.join(['...\n', *self.lines[-12:]])
 
     def running(self) -> bool:
         """Tell whether the process runs."""

@@ -92,8 +92,8 @@ class Bench:
         end, next_try = time.monotonic() + TIMEOUT, 0.0
         while not (value := condition()):
             now = time.monotonic()
-            assert now < end, f'waited in vain; the log of the node:\n{self.process.log()}'
-            assert self.process.running(), f'the node has ended:\n{self.process.log()}'
+            assert now < end, f'waited in vain; the log of the node:\n{self.process.end_of_log()}'
+            assert self.process.running(), f'the node has ended:\n{self.process.end_of_log()}'
             if again and now >= next_try:
                 again()
                 next_try = now + every
@@ -273,3 +273,22 @@ def running_bench(*ros_arguments: str, namespace: str = '') -> Iterator[Bench]:
     with closing(Bench(*ros_arguments, namespace=namespace)) as bench:
         bench.connected()
         yield bench
+
+
+@contextlib.contextmanager
+def node_here(*ros_arguments: str) -> Iterator[tuple]:
+    """Make our node, unconfigured, in this process, to look into it; yields it and an executor."""
+    from stt_ros.ros.node import SttNode
+
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = SttNode(context=context, cli_args=['--ros-args', *ros_arguments])
+    executor = SingleThreadedExecutor(context=context)
+    try:
+        executor.add_node(node)
+        yield node, executor
+    finally:
+        node.close()
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.shutdown(context=context)

@@ -2,18 +2,21 @@
 """The managed node: what each transition connects and frees, how it fails, how it ends."""
 
 import gc
+import re
 import signal
 import weakref
 from contextlib import closing
 
 import pytest
 import torch
-from ros_helpers import SECOND, Bench, Segment, rclpy
+from rclpy.lifecycle import TransitionCallbackReturn
+from ros_helpers import SECOND, Bench, Segment, node_here
 from ros_messages import picture
 
 from stt_ros import weights_io, zoo
 
 PIXELS = picture()
+SUCCESS = TransitionCallbackReturn.SUCCESS
 
 
 def override(topic, value, namespace='/life'):
@@ -195,23 +198,6 @@ def test_impossible_transitions_change_nothing(unconfigured):
     works(bench)
 
 
-def test_failure_to_connect_says_why():
-    """A QoS that does not exist shows only when topics are connected; then none of them is."""
-    not_started = ('-p', 'autostart:=false')
-    wrong = override('stt/overlay.publisher', 'maybe', '/life2')
-    with closing(Bench(*not_started, *wrong, namespace='/life2')) as bench:
-        assert not bench.change('configure')
-        bench.process.wait_for_log('ERROR.*cannot be configured: .*maybe')
-        assert (bench.state(), outputs(bench)) == ('unconfigured', [])
-    wrong = override('gaze.subscription', 'now', '/life2')
-    with closing(Bench(*not_started, *wrong, namespace='/life2')) as bench:
-        assert bench.change('configure')
-        assert not bench.change('activate')
-        bench.process.wait_for_log('ERROR.*cannot be activated: .*now')
-        assert (bench.state(), inputs(bench)) == ('inactive', [])
-        assert bench.change('cleanup')
-
-
 def test_shutdown_from_active(unconfigured):
     """The last one of this node: a finalized node cannot be brought back."""
     bench = unconfigured
@@ -255,26 +241,34 @@ def test_signals_end_the_process_in_order(moment, number):
             assert bench.process.lines[line:] == []
 
 
-def test_cleanup_frees_the_model_and_the_publishers():
-    """Looked at from inside: the node in this process."""
-    from stt_ros.ros.node import SttNode
+def test_failure_to_connect_says_why(capfd):
+    """A QoS that does not exist shows only when topics are connected; then none of them is."""
+    with node_here(*override('stt/overlay.publisher', 'maybe', '')) as (node, _):
+        publishers = len(list(node.publishers))
+        assert node.trigger_configure() != SUCCESS
+        assert re.search('ERROR.*cannot be configured: .*maybe', capfd.readouterr().err)
+        assert len(list(node.publishers)) == publishers
+    with node_here(*override('gaze.subscription', 'now', '')) as (node, _):
+        subscriptions = len(list(node.subscriptions))
+        assert node.trigger_configure() == SUCCESS
+        assert node.trigger_activate() != SUCCESS
+        assert re.search('ERROR.*cannot be activated: .*now', capfd.readouterr().err)
+        assert len(list(node.subscriptions)) == subscriptions
+        assert node.pipeline is None
+        assert node.trigger_cleanup() == SUCCESS
 
-    context = rclpy.Context()
-    rclpy.init(context=context)
-    node = SttNode(context=context)
-    try:
-        entities = len(node._managed_entities), len(list(node.publishers))
+
+def test_cleanup_frees_the_model_and_the_publishers():
+    with node_here() as (node, _):
+        counts = []
         for _ in range(2):
-            node.trigger_configure()
+            assert node.trigger_configure() == SUCCESS
             model = weakref.ref(node.segmenter.engine.model)
             assert model() is not None
-            node.trigger_activate()
-            node.trigger_deactivate()
-            node.trigger_cleanup()
+            assert node.trigger_activate() == node.trigger_deactivate() == SUCCESS
+            assert node.trigger_cleanup() == SUCCESS
             gc.collect()
             assert model() is None
-        assert (len(node._managed_entities), len(list(node.publishers))) == entities
-    finally:
-        node.close()
-        node.destroy_node()
-        rclpy.shutdown(context=context)
+            counts.append([len(list(e)) for e in (node.publishers, node._managed_entities)])
+        assert counts[0] == counts[1]
+        assert counts[0][1] == 0
