@@ -94,6 +94,19 @@ def check_masks(result, best):
     assert set(np.unique(best)) <= {0, 255}
 
 
+@pytest.mark.parametrize('size', [(1, 1), (1, 300), (2000, 1)])
+def test_tiny_and_thin_images(bench, size):
+    """Most of what the network looks at lies outside; the gaze is in the last corner."""
+    pixels = np.full((*size, 3), 90, np.uint8)
+    bench.show(pixels)
+    bench.look_at(size[1] - 0.01, size[0] - 0.01)
+    with bench.watching(Image, 'stt/mask', 'stt/overlay', 'stt/foveation') as lists:
+        bench.until(lambda: all(lists), again=lambda: bench.image(pixels))
+    for images in lists:
+        assert {(image.height, image.width) for image in images} == {size}
+    check_result(bench.results[-1], size, (size[1] - 0.01, size[0] - 0.01))
+
+
 def test_channel_order_changes_nothing(bench):
     pixels = picture()
     headers = []
