@@ -195,16 +195,17 @@ def test_compressed_images_may_change_their_size(compressed_bench):
             )
 
 
-def test_real_picture(bench):
-    """A gaze at the dog of the clip: one of its masks is the one that a person drew."""
-    clip = Path(stt_ros.__file__).parent / 'clips' / 'dog'
-    pixels, drawn = read(clip / 'frames' / '00000.jpg'), read(clip / 'masks' / '00000.png') > 127
-    bench.show(pixels)
-    x, y = masks.interior_point(drawn[..., 0])
-    bench.look_at(float(x), float(y))
-    result = bench.results[-1]
-    best = max(masks.iou(full_mask(result, h), drawn[..., 0]) for h in result.hypotheses)
-    assert best > 0.3
+def test_real_pictures(bench):
+    """A gaze at the dog of the clip: one of its masks is about the one that a person drew."""
+    clip, best = Path(stt_ros.__file__).parent / 'clips' / 'dog', []
+    for name in ('00015', '00030', '00045'):
+        drawn = read(clip / 'masks' / f'{name}.png')[..., 0] > 127
+        bench.show(read(clip / 'frames' / f'{name}.jpg'))
+        x, y = masks.interior_point(drawn)
+        bench.look_at(float(x), float(y))
+        result = bench.results[-1]
+        best.append(max(masks.iou(full_mask(result, h), drawn) for h in result.hypotheses))
+    assert np.mean(best) > 0.4, best
 
 
 def full_mask(result, hypothesis):
