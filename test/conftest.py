@@ -44,7 +44,8 @@ def pytest_configure(config):
     else:
         os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     if not any(os.environ.get(name) for name in (*PROFILE_VARIABLES, 'FASTDDS_BUILTIN_TRANSPORTS')):
-        os.environ.update(dict.fromkeys(PROFILE_VARIABLES, str(PROFILE)))
+        before_kilted = os.environ.get('ROS_DISTRO') in ('humble', 'iron', 'jazzy')
+        os.environ[PROFILE_VARIABLES[before_kilted]] = str(PROFILE)
 
 
 def pytest_report_header():

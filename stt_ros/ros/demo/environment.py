@@ -11,17 +11,20 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import stt_ros
+
 _DOMAINS = range(1, 101)  # above, the ports run into those that Linux gives to clients
 
 
 def install_prefix() -> Path:
     """Return the folder that this package is installed in: it has lib/stt_ros and share/stt_ros.
 
-    Raises ``ImportError`` when the package runs from its sources.
+    Raises ``ImportError`` when it is not installed.
     """
-    for folder in Path(__file__).absolute().parents:  # of the link, in a symlink install
-        if (folder / 'share' / 'stt_ros' / 'package.xml').is_file():
-            return folder
+    for package in map(Path, stt_ros.__path__):  # a checkout's sources, then what is installed
+        for folder in package.absolute().parents:
+            if (folder / 'share' / 'stt_ros' / 'package.xml').is_file():
+                return folder
     raise ImportError(f'{Path(__file__).parents[2]} is not an installed package')
 
 
