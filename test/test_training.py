@@ -20,7 +20,7 @@ from training import batches, dataset, evaluate, export, real, scenes, shapes  #
 from training.bank import Bank, make_bank  # noqa: E402
 from training.initial import initialise  # noqa: E402
 from training.losses import loss, weighted_iou  # noqa: E402
-from training.train import quadtree_order  # noqa: E402
+from training.trainer import quadtree_order  # noqa: E402
 
 
 def small_picture() -> real.Picture:

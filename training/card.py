@@ -16,18 +16,21 @@ written by `python -m training.export`; the figures are those of the shipped fil
 (sha256 `{digest}`).
 
 ## How it was made
-{minutes} minutes, {samples} samples in {steps} steps, with the code of {revision}{hardware}.
-AdamW, cosine learning rate, averaged weights (EMA). Loss: the best of three hypotheses
-(20 x focal + dice, cells weighted by the image pixels behind them), all three regressed on their
-true IoU. `training/README.md` has the command, and `training/EXPERIMENTS.md` what was tried.
+{minutes} minutes, {samples} samples in {steps} steps, with the code of {revision}
+{hardware}.
+AdamW, cosine learning rate, averaged weights (EMA). Loss: the best of three hypotheses (focal, 20
+times in the first stage and 10 times later, plus dice; cells weighted by the image pixels behind
+them), all three regressed on their true IoU. `training/README.md` has the commands, and
+`training/EXPERIMENTS.md` what was tried.
 
-Training data, about half and half:
+Training data, about a third of the samples each:
 * views of real pictures: eight sequences of DAVIS 2016 (bmx-trees, car-shadow, dance-twirl,
   drift-chicane, goat, horsejump-high, libby, motocross-jump; Perazzi et al., CVPR 2016;
   BSD licence) and 62 pictures of COCO train2017 (annotations CC BY 4.0, COCO Consortium; the
   photographs belong to their authors, under Flickr's terms, and are not redistributed here);
 * compositions: things drawn by us (`training/shapes.py`, `textures.py`) and things cut out of those
-  pictures, pasted over drawn or photographed ground.
+  pictures, pasted over drawn or photographed ground;
+* picture-book scenes: few drawn things of one surface each on a plain ground.
 
 ## How good
 One gaze at the most interior point of the human mask, native resolution, mean IoU over all frames.
@@ -48,6 +51,9 @@ hypothesis; blue: top-ranked one; yellow dot: gaze. Frames: DAVIS, BSD licence
 ## Limits
 {limits}
 """
+
+DECISIONS = """; dog, blackswan and
+the held-out COCO objects were looked at on the way, camel and cows only in the end"""
 
 LIMITS = """\
 * A few hundred real objects taught it: it knows edges, textures and blob-like bodies better
@@ -78,8 +84,8 @@ def write(weights: Path, metadata: dict[str, str], groups: dict[str, dict], hard
         samples=f'{int(metadata["samples"]):,}',
         steps=f'{int(metadata["steps"]):,}',
         revision=f'revision {metadata["revision"]}',
-        hardware=f', on {hardware}' if hardware else '',
-        decisions='; dog and blackswan were looked at on the way, camel and cows only in the end',
+        hardware=f'on {hardware}' if hardware else '',
+        decisions=DECISIONS,
         rows='\n'.join(_row(name, s) for name, s in groups.items()),
         limits=LIMITS,
     )
@@ -106,8 +112,10 @@ def draw_curve(curve: list[dict], path: Path):
     left.plot(minutes, [c['top_iou'] for c in curve], label='IoU, top-ranked')
     left.set(xlabel='minutes', title='training samples', ylim=(0, 2))
     for name in [k for k, v in curve[-1].items() if isinstance(v, list)]:
-        line = right.plot(minutes, [c[name][0] for c in curve], label=f'{name}, best of three')[0]
-        right.plot(minutes, [c[name][1] for c in curve], '--', color=line.get_color())
+        points = [(c['minutes'], *c[name]) for c in curve if name in c]
+        times, best, top = list(zip(*points, strict=True))[:3]
+        line = right.plot(times, best, label=f'{name}, best of three')[0]
+        right.plot(times, top, '--', color=line.get_color())
     right.set(xlabel='minutes', title='validation IoU (dashed: top-ranked)', ylim=(0, 1))
     for axes in (left, right):
         axes.legend(fontsize=7)

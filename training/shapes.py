@@ -68,8 +68,7 @@ def blob(rng, size):
     rough = rng.uniform(0.1, 0.7)
     for k in range(1, rng.integers(3, 12)):
         r += rough * rng.normal() / k ** rng.uniform(0.9, 1.5) * np.cos(k * t + rng.uniform(0, 6.3))
-    r = np.clip(r, 0.15, None)
-    r /= r.max()
+    r = np.clip(r, 0.15, None) / r.max()
     pen.polygon(np.stack([r * np.cos(t), r * np.sin(t) * rng.uniform(0.3, 1)], 1))
     return pen.map
 
@@ -98,10 +97,8 @@ def _leg(pen, rng, hip, length, width, spread=0.35):
 
 def animal(rng, size):
     pen = _pen(rng, size, 0.85)
-    a, b = rng.uniform(0.4, 0.6), rng.uniform(0.14, 0.32)
-    leg = rng.uniform(0.25, 0.75)
-    y = -0.05 - leg * 0.3
-    width = rng.uniform(0.07, 0.16)
+    a, b, leg = rng.uniform(0.4, 0.6), rng.uniform(0.14, 0.32), rng.uniform(0.25, 0.75)
+    y, width = -0.05 - leg * 0.3, rng.uniform(0.07, 0.16)
     for x in (-a * 0.7, -a * 0.5, a * 0.55, a * 0.75):
         if rng.random() < 0.9:
             _leg(pen, rng, np.array([x, y + b * 0.5]), leg, width)
@@ -261,11 +258,10 @@ def plant(rng, size):
 
 def ring(rng, size):
     pen = _pen(rng, size, 0)
-    a, b = rng.uniform(0.6, 1), rng.uniform(0.4, 1)
+    a, b, hole = rng.uniform(0.6, 1), rng.uniform(0.4, 1), rng.uniform(0.2, 0.8)
     pen.ellipse((0, 0), a, b)
     pen.part = 0
-    k = rng.uniform(0.2, 0.8)
-    pen.ellipse((0, 0), a * k, b * k)
+    pen.ellipse((0, 0), a * hole, b * hole)
     return pen.map
 
 
