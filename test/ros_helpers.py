@@ -52,6 +52,7 @@ class Bench:
         self._gaze = self._publisher(PointStamped, 'gaze')
         self._clicked = self._publisher(PointStamped, 'clicked_point')
         self._mouse = self._publisher(Point, 'mouse_left')
+        self._overlay_mouse = self._publisher(Point, 'stt/overlay_mouse_left')
         self.results: list[Segmentation] = self.collect(Segmentation, 'stt/segmentation')
         self._statuses: list = []
         self.node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
@@ -154,6 +155,10 @@ class Bench:
         """Publish what a click in rqt_image_view does."""
         self._mouse.publish(self.point(x, y))
 
+    def click_overlay(self, x: float, y: float) -> None:
+        """Publish what a click in rqt_image_view does when it shows the overlay."""
+        self._overlay_mouse.publish(self.point(x, y))
+
     @staticmethod
     def point(x: float, y: float, z: float = 0.0) -> Point:
         """Return a Point of any numbers."""
@@ -251,7 +256,7 @@ class Bench:
 
     def connected(self) -> None:
         """Wait until all topics are connected in both directions."""
-        publishers = (self._gaze, self._clicked, self._mouse)
+        publishers = (self._gaze, self._clicked, self._mouse, self._overlay_mouse)
         self.until(lambda: all(p.get_subscription_count() for p in publishers))
         self.until(lambda: self._images.get_subscription_count()
                    or self._compressed.get_subscription_count())

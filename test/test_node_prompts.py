@@ -40,6 +40,7 @@ def answers(bench, x):
 
 PROMPTS = {
     'rqt click': lambda bench, x, y: bench.click(x, y),
+    'rqt click in the overlay': lambda bench, x, y: bench.click_overlay(x, y),
     'rviz click': lambda bench, x, y: bench.clicked_point(x, y),
     'rviz click in the image': lambda bench, x, y: bench.clicked_point(x, y, frame_id='camera'),
     'gaze': lambda bench, x, y: bench.gaze(x, y),

@@ -59,7 +59,9 @@ class Inputs:
         image_topic = self._subscribe(kind, topic, pipeline.on_image, _IMAGES)
         self._subscribe(PointStamped, 'gaze', self._on_gaze, _SAMPLES)
         self._subscribe(PointStamped, 'clicked_point', self._on_clicked_point, _CLICKS)
-        self._subscribe(Point, 'mouse_left', self._on_mouse_left, _CLICKS)
+        # People click where they see the mask, too: rqt_image_view names its topic after the image's.
+        for topic in ('mouse_left', '~/overlay_mouse_left'):
+            self._subscribe(Point, topic, self._on_mouse_left, _CLICKS)
         return image_topic
 
     def _subscribe(self, kind, topic: str, callback, qos: dict) -> str:
