@@ -59,7 +59,7 @@ class Inputs:
         image_topic = self._subscribe(kind, topic, pipeline.on_image, _IMAGES)
         self._subscribe(PointStamped, 'gaze', self._on_gaze, _SAMPLES)
         self._subscribe(PointStamped, 'clicked_point', self._on_clicked_point, _CLICKS)
-        # People click where they see the mask, too: rqt_image_view names its topic after the image's.
+        # rqt_image_view names its topic after the image's: people click in the overlay, too.
         for topic in ('mouse_left', '~/overlay_mouse_left'):
             self._subscribe(Point, topic, self._on_mouse_left, _CLICKS)
         return image_topic
