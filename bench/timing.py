@@ -12,22 +12,35 @@ from pathlib import Path
 import numpy as np
 
 _WARM_UP = 3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+
+
+def keep_memory() -> None:
+    """Have the allocator keep what is freed, as it does by itself in a node that runs for long.
+
+    Else it depends on chance which of the tasks pays for asking the system for new pages.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, 'mallopt'):
+        libc.mallopt(_M_MMAP_THRESHOLD, 2**25)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**30)
 
 
 def interleaved(
-    tasks: dict[Hashable, Callable[[int], object]], repeats: int
+    tasks: dict[Hashable, Callable[[], object]], prepare: Callable[[], object], repeats: int
 ) -> dict[Hashable, np.ndarray]:
     """Run every task once per repeat and return the milliseconds of each.
 
     Whatever else the machine does then falls on all of them alike, and none finds the caches as
-    itself has left them. A task is given the number of the repeat.
+    itself has left them. ``prepare`` is called before every task and is not timed.
     """
     times: dict[Hashable, list[float]] = {name: [] for name in tasks}
     names = list(tasks)
     for repeat in range(-_WARM_UP, repeats):
         for name in names if repeat % 2 else reversed(names):
+            prepare()
             start = time.perf_counter()
-            tasks[name](repeat)
+            tasks[name]()
             if repeat >= 0:
                 times[name].append((time.perf_counter() - start) * 1e3)
     return {name: np.array(measured) for name, measured in times.items()}
