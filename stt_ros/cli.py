@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     segment = commands.add_parser('segment', help='segment what a point of a picture lies on')
     segment.add_argument('image', type=Path, help='picture file')
     segment.add_argument(
-        '--point', type=_point, action='append', required=True, metavar='X,Y',
+        '--point', type=point, action='append', required=True, metavar='X,Y',
         help='pixel looked at, from the top-left corner; may be given several times',
     )  # fmt: skip
     segment.add_argument('--out', type=Path, metavar='MASK.png', help='write the mask (0 or 255)')
@@ -113,7 +113,8 @@ def _attach_points(argv: list[str]) -> list[str]:
     return attached
 
 
-def _point(text: str) -> tuple[float, float]:
+def point(text: str) -> tuple[float, float]:
+    """Read ``X,Y`` of a command line. Raises ``argparse.ArgumentTypeError``."""
     try:
         x, y = (float(part) for part in text.split(','))
     except ValueError:

@@ -15,10 +15,10 @@ from pathlib import Path
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
 
+from stt_ros.cli import point
 from stt_ros.ros.demo import sources
 from stt_ros.ros.demo.children import Children
 from stt_ros.ros.demo.environment import own_network
-from stt_ros.ros.demo.gaze import point
 from stt_ros.ros.demo.running import Stop, spinning
 from stt_ros.ros.demo.shots import InputError, Source
 from stt_ros.ros.demo.viewer import StatusLine, Viewer, make_folder, status, write_all

@@ -9,7 +9,6 @@ whose size it takes from ``camera_info``, and with ``--point`` at that point.
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 import time
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from rclpy.qos import qos_profile_sensor_data
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage
 
+from stt_ros.cli import point
 from stt_ros.ros.demo.eye import Eye
 from stt_ros.ros.demo.running import Stop, spinning
 
@@ -71,17 +71,6 @@ class Gaze(Node):
         message.point.x, message.point.y = self._eye.look()
         message.header.stamp = self.get_clock().now().to_msg()
         self._publisher.publish(message)
-
-
-def point(text: str) -> tuple[float, float]:
-    """Read ``X,Y``. Raises ``argparse.ArgumentTypeError``."""
-    try:
-        x, y = (float(part) for part in text.split(','))
-    except ValueError:
-        x = y = math.nan
-    if not (math.isfinite(x) and math.isfinite(y)):
-        raise argparse.ArgumentTypeError(f'{text!r} is not a pixel: X,Y, for example 320,240')
-    return x, y
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
