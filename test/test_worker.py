@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stt_ros.ros import worker as module
 from stt_ros.ros.worker import Worker
 
 TIMEOUT = 20
@@ -94,6 +95,31 @@ def test_requests_are_done_in_order_and_before_frames(worker, busy):
     assert seen == [0, 1, 2, 'frame']
 
 
+def test_parts_of_long_jobs_wait_for_requests_and_frames(worker, busy):
+    seen, last = [], threading.Event()
+    assert worker.when_idle(lambda: (seen.append('part'), last.set()))
+    worker.offer(lambda: seen.append('frame'))
+    worker.post(lambda: seen.append('request'))
+    busy()
+    assert last.wait(TIMEOUT)
+    assert seen == ['request', 'frame', 'part']
+
+
+def test_parts_get_their_turn_when_there_are_no_pauses(worker, monkeypatch):
+    monkeypatch.setattr(module, 'PATIENCE', 0.01)
+    frames, part = [], threading.Event()
+
+    def frame():
+        frames.append(1)
+        if not part.is_set() and len(frames) < 100_000:
+            worker.offer(frame)  # the next one is there before this one is done
+
+    worker.offer(frame)
+    worker.when_idle(part.set)
+    assert part.wait(TIMEOUT)
+    assert 1 <= len(frames) < 100_000
+
+
 def test_full_queue_refuses(worker, busy):
     seen = []
     taken = [worker.post(lambda i=i: seen.append(i)) for i in range(5)]
@@ -129,16 +155,18 @@ def test_stop_answers_what_waits_and_leaves_frames():
     worker.post(gate)
     assert gate.begun.wait(TIMEOUT)
     worker.offer(lambda: seen.append('frame'))
+    worker.when_idle(lambda: seen.append('part'))
     worker.post(lambda: seen.append('request'))
     stopping = threading.Thread(target=worker.stop)
     stopping.start()
     gate.released.set()
     stopping.join(TIMEOUT)
     assert not stopping.is_alive()
-    assert seen == ['request']
+    assert seen == ['request', 'part']
     assert worker.post(lambda: seen.append('late')) is False
+    assert worker.when_idle(lambda: seen.append('late')) is False
     worker.stop()  # twice does no harm
-    assert (seen, errors) == (['request'], [])
+    assert (seen, errors) == (['request', 'part'], [])
 
 
 @settings(max_examples=20, deadline=None)

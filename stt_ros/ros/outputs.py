@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from geometry_msgs.msg import Point
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -90,7 +92,8 @@ def to_message(result: Segmentation, header, gaze_id: int, max_hypotheses: int) 
         gaze=Point(x=float(x), y=float(y), z=0.0),
         gaze_id=gaze_id,
         hypotheses=[_hypothesis(h, header) for h in result.hypotheses[:max_hypotheses]],
-        latency=float('nan'),
+        latency=math.nan,
+        label_probability=math.nan,
     )
 
 

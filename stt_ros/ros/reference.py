@@ -13,9 +13,12 @@ import sys
 import textwrap
 from pathlib import Path
 
-from stt_ros.msg import MaskHypothesis, Segmentation
+from stt_ros.msg import MaskHypothesis, Prompt, PromptArray, Segmentation, SegmentationArray
 from stt_ros.ros.parameters import TABLE, Spec, when_in_words
-from stt_ros.srv import Segment
+from stt_ros.srv import Refine, Segment, SetReference
+
+_MESSAGES = (MaskHypothesis, Segmentation, SegmentationArray, Prompt, PromptArray)
+_SERVICES = (Segment, Refine, SetReference)
 
 _YAML_HEAD = """\
 # Parameters of the node, with their defaults. Generated: python -m stt_ros.ros.reference .
@@ -43,9 +46,10 @@ def parameters_markdown() -> str:
 
 
 def messages_markdown() -> str:
-    """Return the fields of our messages and service as a Markdown table."""
+    """Return the fields of our messages and services as a Markdown table."""
     rows = ['| message | fields |', '|---|---|']
-    for kind in (MaskHypothesis, Segmentation, Segment.Request, Segment.Response):
+    parts = (part for kind in _SERVICES for part in (kind.Request, kind.Response))
+    for kind in (*_MESSAGES, *parts):
         fields = ', '.join(
             f'`{name}` {_field_type(text)}'
             for name, text in kind.get_fields_and_field_types().items()
@@ -75,7 +79,8 @@ def _yaml_entry(spec: Spec) -> str:
 
 def _field_type(text: str) -> str:
     text = re.sub(r'^sequence<(.+)>$', r'\1[]', text)
-    return {'float': 'float32', 'boolean': 'bool'}.get(text, text)  # their names in .msg files
+    # Their names in .msg files.
+    return re.sub(r'^(float|boolean)\b', lambda m: {'float': 'float32'}.get(m[0], 'bool'), text)
 
 
 def _escape(text: str) -> str:

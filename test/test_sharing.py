@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A long request on the network that frames use: same results, frames in between, an end."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from ros_messages import picture
+
+from stt_ros.errors import EngineError
+from stt_ros.ros.sharing import PART, SharedEngine
+from stt_ros.ros.worker import Worker
+from stt_ros.segmenter import Segmenter
+
+TIMEOUT = 60
+PIXELS = picture(240, 320)
+GAZES = [(x, y) for y in range(20, 240, 50) for x in range(20, 320, 60)]
+
+
+@pytest.fixture(scope='module')
+def segmenter():
+    segmenter = Segmenter.create(precision='fp32')
+    segmenter.warm_up()
+    return segmenter
+
+
+@pytest.fixture
+def worker():
+    worker = Worker(pytest.fail)
+    yield worker
+    worker.stop()
+
+
+def test_results_are_those_of_the_engine(segmenter, worker):
+    alone = segmenter.segment(PIXELS, GAZES)
+    shared = Segmenter(SharedEngine(segmenter.engine, worker)).segment(PIXELS, GAZES)
+    assert [r.gaze for r in shared] == [r.gaze for r in alone]
+    for one, other in zip(shared, alone, strict=True):
+        for a, b in zip(one.hypotheses, other.hypotheses, strict=True):
+            assert a.predicted_iou == pytest.approx(b.predicted_iou, abs=1e-3)
+            np.testing.assert_allclose(a.logits, b.logits, atol=1e-2)
+
+
+def test_frames_go_in_between(segmenter, worker):
+    """A frame offered at any time of a long request waits for one part of it, not for its end."""
+    engine = SharedEngine(segmenter.engine, worker)
+    done = threading.Event()
+
+    def request():
+        Segmenter(engine).segment(PIXELS, GAZES * 2)
+        done.set()
+
+    thread = threading.Thread(target=request)
+    thread.start()
+    before_the_end = 0
+    while not done.is_set():
+        seen = threading.Event()
+        worker.offer(seen.set)
+        assert seen.wait(TIMEOUT)
+        before_the_end += not done.is_set()
+    thread.join(TIMEOUT)
+    assert before_the_end >= 10
+
+
+class Slow:
+    """An engine that takes a known time per gaze: what the parts are fitted to."""
+
+    pattern, description = None, 'slow'
+
+    def __init__(self, seconds):
+        self.seconds, self.sizes = seconds, []
+
+    def run(self, tokens, valid):
+        self.sizes.append(len(tokens))
+        time.sleep(self.seconds * len(tokens))  # the time that the work would take
+        return tokens.astype(np.float32), valid.astype(np.float32)
+
+
+@pytest.mark.parametrize(('seconds', 'largest'), [(PART, 1), (PART / 1000, 32)])
+def test_parts_are_as_large_as_time_allows(worker, seconds, largest):
+    engine = Slow(seconds)
+    tokens = np.arange(120).reshape(60, 2)
+    logits, ious = SharedEngine(engine, worker).run(tokens, tokens > 3)
+    assert np.array_equal(logits, tokens)
+    assert np.array_equal(ious, tokens > 3)
+    assert engine.sizes[0] == 1
+    assert max(engine.sizes) <= largest
+    assert sum(engine.sizes) == 60
+    if largest > 1:
+        assert max(engine.sizes) > 4
+
+
+def test_errors_of_the_engine_arrive(worker):
+    class Broken(Slow):
+        def run(self, tokens, valid):
+            raise EngineError('no memory left')
+
+    with pytest.raises(EngineError, match='no memory left'):
+        SharedEngine(Broken(0), worker).run(np.zeros((2, 1)), np.zeros((2, 1)))
+
+
+def test_closing_ends_a_run(worker):
+    """The request gets its reason, the worker stays usable."""
+    begun, errors = threading.Event(), []
+
+    class Endless(Slow):
+        def run(self, tokens, valid):
+            begun.set()
+            return super().run(tokens, valid)
+
+    engine = SharedEngine(Endless(0.02), worker)
+
+    def request():
+        try:
+            engine.run(np.zeros((10_000, 1)), np.zeros((10_000, 1)))
+        except EngineError as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=request)
+    thread.start()
+    assert begun.wait(TIMEOUT)
+    engine.close()
+    thread.join(TIMEOUT)
+    assert errors == ['the node is being deactivated']
