@@ -20,6 +20,7 @@ LAYERS = (
     ('layers', 'model', 'weights_io', 'download', 'zoo'),
     ('engines',),
     ('segmenter',),
+    ('prompts',),
     ('pictures', 'window', 'cli'),
 )
 
