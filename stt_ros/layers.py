@@ -74,12 +74,22 @@ class GroupedMLP(nn.Module):
         self.layers = nn.ModuleList(nn.Sequential(conv(width), nn.ReLU()) for _ in range(2))
         self.fc = conv(outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B,M,F) to (B,M,outputs)."""
-        x = x.flatten(1)[..., None]
+    def forward(self, x: Tensor, group: Tensor | None = None) -> Tensor:
+        """Map (B,M,F) to (B,M,outputs); with ``group`` (B,) int64 only that one: (B,1,outputs)."""
+        if group is None:
+            x = x.flatten(1)[..., None]
+            for layer in self.layers:
+                x = layer(x)
+            return self.fc(x).view(x.shape[0], self.groups, -1)
+        x = x.gather(1, group[:, None, None].expand(-1, 1, x.shape[2]))
         for layer in self.layers:
-            x = layer(x)
-        return self.fc(x).view(len(x), self.groups, -1)
+            x = self._alone(layer[0], x, group).relu()
+        return self._alone(self.fc, x, group)
+
+    def _alone(self, conv: nn.Conv1d, x: Tensor, group: Tensor) -> Tensor:
+        """Map (B,1,inputs) to (B,1,outputs) by the given group of a convolution."""
+        weight = conv.weight.view(self.groups, -1, conv.weight.shape[1])[group]
+        return x @ weight.transpose(1, 2) + conv.bias.view(self.groups, 1, -1)[group]
 
 
 class Doubling(nn.Module):
@@ -98,7 +108,7 @@ class Doubling(nn.Module):
         """Map pixels (B,N,P,C_in) to their children (B,N,4P,C_out)."""
         weight = self.weight.permute(2, 3, 1, 0).flatten(0, 2)
         children = F.linear(x, weight, self.bias.repeat(4))
-        return children.view(*x.shape[:2], -1, len(self.bias))
+        return children.view(*x.shape[:2], -1, self.bias.shape[0])
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None) -> Tensor:

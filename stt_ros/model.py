@@ -69,8 +69,27 @@ class SegmentThisThing(nn.Module):
         self, tokens: Tensor, valid: Tensor, positions: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Segment each of the B foveated views."""
+        *seen, ious = self.read(tokens, valid, positions)
+        return self.draw(*seen), ious
+
+    def read(
+        self, tokens: Tensor, valid: Tensor, positions: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """Return all that ``draw`` takes, then ious (B,M).
+
+        Whoever wants the best mask alone need not draw the others; and drawing is what suffers
+        most from low precision.
+        """
         features, registers = self.image_encoder(tokens, valid, positions)
-        return self.mask_decoder(features, registers, valid, positions)
+        return self.mask_decoder.read(features, registers, valid, positions)
+
+    def draw(self, *seen: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return logits (B,M,N,T,T), or with ``mask`` (B,) int64 that of each gaze: (B,1,N,T,T)."""
+        return self.mask_decoder.draw(*seen, mask=mask)
+
+    def token_readers(self) -> list[nn.Linear]:
+        """The layers that take the tokens' values, as (channel, row, column)."""
+        return [self.image_encoder.patch_emb]
 
 
 class ImageEncoder(nn.Module):
@@ -90,9 +109,9 @@ class ImageEncoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return image features (B,N,F) and register features (B,R,F)."""
         x = self.patch_emb(tokens.flatten(2)) + _rows(self.pos_enc, positions)
-        registers = self.reg_tokens.expand(len(x), -1, -1).to(x.dtype)
+        registers = self.reg_tokens.expand(x.shape[0], -1, -1).to(x.dtype)
         x = torch.cat([x, registers], dim=1)
-        mask = _key_mask(valid, len(self.reg_tokens))
+        mask = _key_mask(valid, self.reg_tokens.shape[0])
         for block in self.blocks:
             x = block(x, mask)
         x = self.neck(x)
@@ -122,7 +141,7 @@ class MaskDecoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         width, masks = config.decoder_width, config.masks
-        self.masks = masks
+        self.token_size = config.pattern.token_size
         self.iou_token = _table(width, std=1.0)
         self.mask_tokens = _table(masks, width, std=1.0)
         self.pos_enc = _table(config.pattern.num_tokens, width)
@@ -132,19 +151,24 @@ class MaskDecoder(nn.Module):
         self.mask_heads = GroupedMLP(masks, width, config.upscaling[-1])
         self.iou_prediction_head = MLP(width, width, masks, layers=2)
 
-    def forward(
+    def read(
         self, features: Tensor, registers: Tensor, valid: Tensor, positions: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return logits (B,M,N,T,T) and ious (B,M)."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the image's context (B,N,F), the masks' queries (B,M,F) and ious (B,M)."""
         image = features + _rows(self.pos_enc, positions)
         context = torch.cat([image, registers + self.reg_enc], dim=1)
         queries = torch.cat([self.iou_token[None], self.mask_tokens]).to(context.dtype)
-        queries = queries.expand(len(context), -1, -1)
+        queries = queries.expand(context.shape[0], -1, -1)
         queries, context = self.transformer(queries, context, _key_mask(valid, registers.shape[1]))
-        upscaled = self._upscale(context[:, : valid.shape[1]])
-        heads = self.mask_heads(queries[:, 1:])
+        ious = self.iou_prediction_head(queries[:, 0])
+        return context[:, : valid.shape[1]], queries[:, 1:], ious
+
+    def draw(self, image: Tensor, queries: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return logits of all masks, or of one per gaze; see ``SegmentThisThing.draw``."""
+        upscaled = self._upscale(image)
+        heads = self.mask_heads(queries, mask)
         logits = upscaled @ heads.to(upscaled.dtype).transpose(1, 2)[:, None]
-        return _from_quadtree_order(logits), self.iou_prediction_head(queries[:, 0])
+        return _from_quadtree_order(logits, self.token_size)
 
     def _upscale(self, image: Tensor) -> Tensor:
         """Upscale each token's feature (B,N,F) on its own to (B,N,T*T,C), in quadtree order.
@@ -222,14 +246,18 @@ def _rows(table: Tensor, positions: Tensor | None) -> Tensor:
     return table if positions is None else table[positions]
 
 
-def _from_quadtree_order(logits: Tensor) -> Tensor:
-    """Turn (B,N,T*T,M), each pixel's four children in turn, into rows and columns (B,M,N,T,T)."""
-    batch, n, pixels, masks = logits.shape
-    levels = (pixels.bit_length() - 1) // 2
-    split = logits.view(batch, n, *[2] * (2 * levels), masks)
-    rows, columns = range(2, 2 + 2 * levels, 2), range(3, 3 + 2 * levels, 2)
-    size = 2**levels
-    return split.permute(0, -1, 1, *rows, *columns).reshape(batch, masks, n, size, size)
+def _from_quadtree_order(logits: Tensor, size: int) -> Tensor:
+    """Turn (B,N,T*T,M), each pixel's four children in turn, into rows and columns (B,M,N,T,T).
+
+    Level by level: a permutation of all at once has more axes than compilers like (8).
+    """
+    batch, n, _, masks = logits.shape
+    x, side, inside = logits, 1, size * size * masks
+    while side < size:
+        inside //= 4
+        x = x.reshape(batch * n, side, side, 2, 2, inside).transpose(2, 3)
+        side *= 2
+    return x.reshape(batch, n, size, size, masks).permute(0, 4, 1, 2, 3)
 
 
 def _key_mask(valid: Tensor, registers: int) -> Tensor:

@@ -127,3 +127,16 @@ def test_gradients_reach_every_parameter():
     logits, ious = model(*view(500, (300, 300), (100, 100)))
     (logits.square().mean() + ious.square().mean()).backward()
     assert [key for key, p in model.named_parameters() if p.grad is None] == []
+
+
+def test_one_mask_drawn_alone_equals_that_of_three(micro):
+    views = [view(500, (480, 640), gaze) for gaze in ((10, 10), (320, 240), (639, 479))]
+    tokens, valid = (torch.cat(parts) for parts in zip(*views, strict=True))
+    mask = torch.tensor([2, 0, 1])
+    with torch.inference_mode():
+        logits, ious = micro(tokens, valid)
+        *seen, read_ious = micro.read(tokens, valid)
+        alone = micro.draw(*seen, mask=mask)
+    assert alone.shape == (3, 1, *logits.shape[2:])
+    torch.testing.assert_close(read_ious, ious)
+    torch.testing.assert_close(alone[:, 0], logits[range(3), mask], rtol=1e-4, atol=1e-5)
