@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 def cached(file: str) -> Path | None:
     """Return where the published file already lies on this machine, without using the network."""
-    path = _hub().try_to_load_from_cache(REPO, file)
+    path = import_hub().try_to_load_from_cache(REPO, file)
     return Path(path) if isinstance(path, str) else None
 
 
@@ -33,7 +33,7 @@ def fetch(file: str, size: str = '', force: bool = False) -> Path:
     the next call); the checksum of the whole file is compared with the hub's. ``size`` is for the
     user to read; ``force`` downloads again what is there. Raises ``DownloadError``.
     """
-    hub = _hub()
+    hub = import_hub()
     path = None if force else cached(file)
     if path:
         return path
@@ -48,10 +48,10 @@ def fetch(file: str, size: str = '', force: bool = False) -> Path:
         return path
     # Which HTTP library, and so which exceptions, depends on the version of huggingface_hub.
     except Exception as error:
-        raise DownloadError(_advice(file, url, _reason(error))) from error
+        raise DownloadError(_advice(file, url, one_line(error))) from error
 
 
-def _hub():
+def import_hub():
     """Import huggingface_hub when it is needed: it reads its environment variables then."""
     try:
         import huggingface_hub
@@ -79,7 +79,7 @@ def _verify(path: Path) -> None:
         raise OSError(f'the file arrived damaged (SHA-256 {digest.hexdigest()}), it was removed')
 
 
-def _reason(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """Put the cause of a failed download into one line."""
     from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 

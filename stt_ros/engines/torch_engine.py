@@ -26,8 +26,8 @@ class TorchEngine:
     def __init__(
         self, weights: str, device: str, precision: str, threads: int | None = None
     ) -> None:
-        self.device = _choose_device(device)
-        self.precision = _choose_precision(precision, self.device)
+        self.device = choose_device(device)
+        self.precision = choose_precision(precision, self.device)
         if threads is not None and self.device.type == 'cpu':
             torch.set_num_threads(threads or _spare_threads())
         self.model = _cast(zoo.load(weights), _DTYPES[self.precision]).to(self.device).eval()
@@ -102,7 +102,8 @@ def _spare_threads() -> int:
     return max(1, min(4, len(os.sched_getaffinity(0)) - 1))
 
 
-def _choose_device(device: str) -> torch.device:
+def choose_device(device: str) -> torch.device:
+    """Return a device by its name, 'auto' too; raises ``EngineError`` when it is not there."""
     if device == 'auto':
         return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     if device.startswith('cuda'):
@@ -119,7 +120,8 @@ def _choose_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def _choose_precision(precision: str, device: torch.device) -> str:
+def choose_precision(precision: str, device: torch.device) -> str:
+    """Return 'fp32', 'bf16' or 'fp16'; raises ``EngineError`` for what a device cannot do."""
     if precision == 'auto':
         if device.type == 'cuda':
             return 'bf16' if torch.cuda.get_device_capability(device) >= (8, 0) else 'fp16'
