@@ -21,6 +21,8 @@ TOPICS = (
     ('image', 'image', None, 'Camera image topic, without /compressed'),
     ('gaze', 'gaze', None, 'PointStamped topic of an eye tracker'),
     ('clicked_point', 'clicked_point', None, "PointStamped topic of RViz' Publish Point tool"),
+    ('prompt', 'prompt', None, 'PromptArray topic: boxes, scribbles, words, examples ...'),
+    ('detections', 'detections', None, 'Detection2DArray topic of a detector'),
     (
         'mouse_left', '', None,
         'Point topic of rqt_image_view clicks; empty: <image>_mouse_left, or '

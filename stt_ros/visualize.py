@@ -38,6 +38,53 @@ def overlay(
     return out
 
 
+def answers(image: np.ndarray, found: Sequence, alpha: float = 0.5) -> np.ndarray:
+    """Return a copy of an image (H, W, 3) uint8 RGB with every answer in a colour of its own.
+
+    ``found`` are regions with a tight ``box`` (x, y, width, height), the ``crop`` in it (height,
+    width) bool, and maybe a ``label`` and its ``label_probability``. The first ones are on top.
+    """
+    out = np.ascontiguousarray(image).copy()
+    thickness = line_width(image.shape[:2])
+    for number in range(len(found) - 1, -1, -1):
+        x, y, width, height = found[number].box
+        crop = found[number].crop
+        if not crop.size:
+            continue
+        part = out[y : y + height, x : x + width]
+        tinted = cv2.addWeighted(part, 1 - alpha, np.full_like(part, colour_of(number)), alpha, 0)
+        np.copyto(part, tinted, where=crop[..., None])
+        outline, _ = cv2.findContours(
+            crop.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(x, y)
+        )
+        cv2.drawContours(out, outline, -1, (255, 255, 255), thickness, cv2.LINE_AA)
+    for answer in found:
+        _name(out, answer)
+    return out
+
+
+def colour_of(number: int) -> tuple[int, int, int]:
+    """Return the RGB colour of the answer with a number from 0: neighbours differ clearly."""
+    if number == 0:
+        return MASK_COLOUR
+    hue = number * 0.618034 % 1 * 180  # steps of the golden ratio come near each other last
+    pixel = np.array([[[hue, 200, 240]]], np.uint8)
+    red, green, blue = cv2.cvtColor(pixel, cv2.COLOR_HSV2RGB)[0, 0].tolist()
+    return red, green, blue
+
+
+def _name(image: np.ndarray, answer) -> None:
+    text = getattr(answer, 'label', '')
+    if not text:
+        return
+    if answer.label_probability:
+        text += f' {answer.label_probability:.2f}'
+    scale = max(0.4, image.shape[0] / 1000)
+    at = (int(answer.box[0]), int(answer.box[1] + 34 * scale))
+    for colour, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, width, cv2.LINE_AA)
+
+
 def draw_gaze(image: np.ndarray, gaze: Sequence[float], thickness: int = 2) -> None:
     """Draw a gaze (x, y) into an image (H, W, 3) uint8, legible on any ground."""
     centre = (round(gaze[0]), round(gaze[1]))

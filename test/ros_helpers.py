@@ -27,7 +27,7 @@ from ros_messages import compressed_image, raw_image  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 from std_srvs.srv import SetBool, Trigger  # noqa: E402
-from stt_ros.msg import Segmentation  # noqa: E402
+from stt_ros.msg import PromptArray, Segmentation, SegmentationArray  # noqa: E402
 from stt_ros.srv import Segment  # noqa: E402
 
 SECOND = 1_000_000_000
@@ -54,6 +54,8 @@ class Bench:
         self._mouse = self._publisher(Point, 'mouse_left')
         self._overlay_mouse = self._publisher(Point, 'stt/overlay_mouse_left')
         self.results: list[Segmentation] = self.collect(Segmentation, 'stt/segmentation')
+        self._prompts = self._publisher(PromptArray, 'prompt')
+        self.answers: list[SegmentationArray] = self.collect(SegmentationArray, 'stt/segmentations')
         self._statuses: list = []
         self.node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
 
@@ -159,6 +161,12 @@ class Bench:
         """Publish what a click in rqt_image_view does when it shows the overlay."""
         self._overlay_mouse.publish(self.point(x, y))
 
+    def prompt(self, *prompts, mode: int = 0, stamp: int = 0) -> None:
+        """Publish a PromptArray; stamp 0 for none."""
+        self._prompts.publish(
+            PromptArray(header=self.header(stamp), prompts=list(prompts), mode=mode)
+        )
+
     @staticmethod
     def point(x: float, y: float, z: float = 0.0) -> Point:
         """Return a Point of any numbers."""
@@ -256,11 +264,12 @@ class Bench:
 
     def connected(self) -> None:
         """Wait until all topics are connected in both directions."""
-        publishers = (self._gaze, self._clicked, self._mouse, self._overlay_mouse)
+        publishers = (self._gaze, self._clicked, self._mouse, self._overlay_mouse, self._prompts)
         self.until(lambda: all(p.get_subscription_count() for p in publishers))
         self.until(lambda: self._images.get_subscription_count()
                    or self._compressed.get_subscription_count())
-        self.until(lambda: self.node.count_publishers('stt/segmentation'))
+        for topic in ('stt/segmentation', 'stt/segmentations'):
+            self.until(lambda topic=topic: self.node.count_publishers(topic))
 
     def _publisher(self, kind, topic: str):
         qos = qos_profile_sensor_data if 'image' in topic else 10

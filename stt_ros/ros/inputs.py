@@ -9,8 +9,14 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 
 from stt_ros.gaze.spaces import RawGaze
+from stt_ros.msg import PromptArray
 from stt_ros.ros import dds
 from stt_ros.ros.pipeline import Pipeline, nanoseconds
+
+try:  # boxes of a detector, where its messages are installed
+    from vision_msgs.msg import Detection2DArray
+except ImportError:
+    Detection2DArray = None
 
 # Best effort hears every publisher; of images only the newest matters.
 _IMAGES = {'depth': 1, 'reliability': ReliabilityPolicy.BEST_EFFORT}
@@ -62,6 +68,11 @@ class Inputs:
         # rqt_image_view names its topic after the image's: people click in the overlay, too.
         for topic in ('mouse_left', '~/overlay_mouse_left'):
             self._subscribe(Point, topic, self._on_mouse_left, _CLICKS)
+        self._subscribe(PromptArray, 'prompt', pipeline.prompting.on_prompts, _CLICKS)
+        if Detection2DArray is not None:
+            self._subscribe(
+                Detection2DArray, 'detections', pipeline.prompting.on_detections, _SAMPLES
+            )
         return image_topic
 
     def _subscribe(self, kind, topic: str, callback, qos: dict) -> str:

@@ -20,6 +20,7 @@ class Monitor:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.counts: Counter[str] = Counter()
+        self._reasons: dict[str, str] = {}
         self._latencies: deque[float] = deque(maxlen=300)
         self._marks: tuple[float, Counter[str]] = (time.monotonic(), Counter())
         self.started = time.monotonic()
@@ -30,6 +31,13 @@ class Monitor:
         """Count one more of something."""
         with self._lock:
             self.counts[what] += 1
+
+    def reject(self, source: str, reason: str) -> None:
+        """Note that a message was dropped, and why."""
+        with self._lock:
+            self.counts['messages rejected'] += 1
+            self.counts[f'rejected {source}'] += 1
+            self._reasons[f'last reason, {source}'] = reason[:300]
 
     def frame(self) -> None:
         """Note that an image came in."""
@@ -78,7 +86,7 @@ class Monitor:
         figures = {name: f'{rate:.1f}' for name, rate in self.rates().items()}
         with self._lock:
             latencies = np.array(self._latencies) * 1e3
-            counts = dict(self.counts)
+            counts, reasons = dict(self.counts), dict(self._reasons)
         for name, q in (('latency p50 (ms)', 50), ('latency p95 (ms)', 95)):
             figures[name] = f'{np.percentile(latencies, q):.1f}' if len(latencies) else 'none yet'
         for name in ('frames received', 'frames segmented', 'frames dropped', 'messages rejected'):
@@ -86,4 +94,5 @@ class Monitor:
         age = self.prompt_age()
         figures['prompt age (s)'] = 'no prompt' if age is None else f'{age:.1f}'
         figures.update({name: str(n) for name, n in sorted(counts.items())})
+        figures.update(sorted(reasons.items()))
         return [KeyValue(key=key, value=value) for key, value in figures.items()]

@@ -144,9 +144,9 @@ class SttNode(LifecycleNode):
             message = f'stale: no image for {age:.0f} s'
             self.log.warning('camera', f'{message}; {self._inputs.why_no_image()}')
             return DiagnosticStatus.WARN, message
-        if self.monitor.prompt_age() is None:
+        if self.monitor.prompt_age() is None and not self.pipeline.prompting.active:
             return DiagnosticStatus.OK, 'waiting for a prompt'
-        if not self.outputs.wanted():
+        if not (self.outputs.wanted() or self.outputs.prompts.wanted()):
             return DiagnosticStatus.OK, 'idle: nobody listens to the outputs'
         return DiagnosticStatus.OK, 'segmenting'
 

@@ -16,6 +16,7 @@ from stt_ros.frame import Frame
 from stt_ros.msg import MaskHypothesis
 from stt_ros.msg import Segmentation as SegmentationMsg
 from stt_ros.ros.images import fill_image
+from stt_ros.ros.prompt_outputs import PromptOutputs
 from stt_ros.segmenter import Hypothesis, Segmentation
 
 # Reliable publishers are heard by every subscriber.
@@ -37,13 +38,15 @@ class Outputs:
             self.mask = self._publisher(Image, '~/mask')
             self.overlay = self._publisher(Image, '~/overlay')
             self.foveation = self._publisher(Image, '~/foveation')
+            self._of_gaze = list(self._publishers)
+            self.prompts = PromptOutputs(node, self._publisher)
         except Exception:  # none rather than some
             self.destroy()
             raise
 
     def wanted(self) -> bool:
-        """Tell whether anybody listens to anything."""
-        return any(publisher.get_subscription_count() for publisher in self._publishers)
+        """Tell whether anybody listens to anything that a gaze or click gives."""
+        return any(publisher.get_subscription_count() for publisher in self._of_gaze)
 
     def destroy(self) -> None:
         """Take the publishers down."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 from stt_ros.frame import Frame
@@ -12,6 +13,7 @@ from stt_ros.gaze.spaces import GazeError, RawGaze, to_pixel
 from stt_ros.msg import Segmentation as SegmentationMsg
 from stt_ros.ros import images
 from stt_ros.ros.outputs import to_message
+from stt_ros.ros.prompting import Prompting
 from stt_ros.ros.worker import Worker
 
 
@@ -25,9 +27,11 @@ class Pipeline:
         self._frames: RecentFrames = RecentFrames()  # of messages with their sizes (H, W)
         self._attention = Attention()
         self.worker = Worker(partial(self.reject, 'segmentation'))
+        self.prompting = Prompting(node, self)
 
     def close(self) -> None:
         """Answer the requests that wait, and stop working."""
+        self.prompting.close()  # first: it uses the worker
         self.worker.stop()
 
     def on_image(self, msg) -> None:
@@ -45,6 +49,7 @@ class Pipeline:
             self._node.get_logger().info('image stamps went back: older frames and gazes forgotten')
         if self._node.parameters['mode'] == 'continuous' and self._prompted():
             self._offer(partial(self._segment_frame, msg))
+        self.prompting.on_image(msg)
 
     def latest(self):
         """Return the latest image message, None before the first."""
@@ -79,18 +84,18 @@ class Pipeline:
         self.enabled = enabled
         if not enabled:
             self.worker.withdraw()
+            self.prompting.worker.withdraw()
 
     def clear(self) -> bool:
-        """Forget the prompt; returns whether there was one."""
-        self.worker.withdraw()
-        self.monitor.forget_prompt()
-        return self._attention.clear()
+        """Forget gaze, click and prompts; returns whether there were any."""
+        had = self.prompting.clear()
+        return self._clear_gaze() or had
 
     def reject(self, source: str, error: Exception) -> None:
         """Count and log a message that was dropped."""
-        self.monitor.count('messages rejected')
-        self.monitor.count(f'rejected {source}')
-        self._node.log.warning(source, str(error) or type(error).__name__)
+        reason = str(error) or type(error).__name__
+        self.monitor.reject(source, reason)
+        self._node.log.warning(source, reason)
 
     def segment(self, msg, points: list) -> tuple[Frame, list]:
         """Segment a message's picture at points (x, y), with the parameters in force."""
@@ -103,10 +108,22 @@ class Pipeline:
     def message(self, result, header, gaze_id: int) -> SegmentationMsg:
         """Return the message of a result, stamped with its latency as of now."""
         message = to_message(result, header, gaze_id, self._node.parameters['max_hypotheses'])
-        taken = nanoseconds(header.stamp)
-        if taken:
-            message.latency = (self._node.get_clock().now().nanoseconds - taken) / SECOND
+        message.latency = self.latency(header)
         return message
+
+    def latency(self, header) -> float:
+        """Seconds since an image was taken; NaN when it has no stamp."""
+        taken = nanoseconds(header.stamp)
+        return (self._node.get_clock().now().nanoseconds - taken) / SECOND if taken else math.nan
+
+    def frame_of(self, header):
+        """Return the image message that a prompt's header is about; raises ``GazeError``."""
+        return self._frame_at(nanoseconds(header.stamp))[0]
+
+    def _clear_gaze(self) -> bool:
+        self.worker.withdraw()
+        self.monitor.forget_prompt()
+        return self._attention.clear()
 
     def _place(self, source: str, raw: RawGaze, space: str, time: int):
         """Return the frame that a prompt was looking at and the pixel in it, or (None, None)."""
@@ -143,7 +160,7 @@ class Pipeline:
         """Tell whether there is a prompt; forget one that has timed out."""
         age, timeout = self.monitor.prompt_age(), self._node.parameters['prompt_timeout']
         if age is not None and 0 < timeout < age:
-            self.clear()
+            self._clear_gaze()
             return False
         return age is not None
 

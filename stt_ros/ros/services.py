@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The services: segment once, pause, forget the prompt."""
+"""The services: segment once, refine, pause, forget the prompt."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
 
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
 from stt_ros.ros.pipeline import Pipeline
-from stt_ros.srv import Segment
+from stt_ros.ros.worker import Worker
+from stt_ros.srv import Refine, Segment
 
 _INACTIVE = 'the node is not active: ros2 lifecycle set <node> activate'
 
@@ -21,30 +25,55 @@ class Services:
         # In a group of its own: images and gazes go on while a request is being answered.
         own = ReentrantCallbackGroup()
         node.create_service(Segment, '~/segment', self._segment, callback_group=own)
+        node.create_service(Refine, '~/refine', self._refine, callback_group=own)
         node.create_service(SetBool, '~/enable', self._enable)
         node.create_service(Trigger, '~/clear', self._clear)
 
     async def _segment(self, request, response):
-        """Answer from the worker thread; meanwhile the node goes on listening."""
+        """Segment at points as a gaze does, or by prompts."""
         pipeline = self._node.pipeline
         if pipeline is None:
             response.message = _INACTIVE
             return response
         image = request.image if request.image.width else pipeline.latest()
+        if request.prompts:
+            worker, work = pipeline.prompting.worker, _answer
+        else:
+            worker, work = pipeline.worker, _segment_points
+        return await self._done(
+            worker, 'segment', response, partial(work, pipeline, image, request, response)
+        )
+
+    async def _refine(self, request, response):
+        """Correct the last answer to prompts."""
+        return await self._prompting('refine', request, response)
+
+    async def _prompting(self, name: str, request, response):
+        """Let the prompting's method of this name answer."""
+        if self._node.pipeline is None:
+            response.message = _INACTIVE
+            return response
+        prompting = self._node.pipeline.prompting
+        work = partial(getattr(prompting, name), request, response)
+        return await self._done(prompting.worker, name, response, work)
+
+    async def _done(self, worker: Worker, name: str, response, work: Callable[[], None]):
+        """Do some work on a worker's thread; meanwhile the node goes on listening."""
+        pipeline = self._node.pipeline
         done = Future(executor=self._node.executor)
         done.add_done_callback(lambda _: None)  # wakes the executor
 
         def job() -> None:
             try:
-                response.results = _results(pipeline, image, request.points)
+                work()
                 response.success = True
             except Exception as error:
-                response.message = str(error)
-                pipeline.reject('segment', error)
+                response.message = str(error) or type(error).__name__
+                pipeline.reject(name, error)
             finally:
                 done.set_result(None)
 
-        if pipeline.worker.post(job):
+        if worker.post(job):
             await done
         else:
             response.message = 'too many requests wait, try again later'
@@ -68,10 +97,28 @@ class Services:
         return response
 
 
-def _results(pipeline: Pipeline, image, points: list) -> list:
-    if not points:
+def _segment_points(pipeline: Pipeline, image, request, response) -> None:
+    if not request.points:
         raise ValueError('points is empty; at least one point (x, y) in pixels is needed')
+    _check_image(image)
+    _, results = pipeline.segment(image, [(p.x, p.y) for p in request.points])
+    response.results = [pipeline.message(result, image.header, 0) for result in results]
+
+
+def _answer(pipeline: Pipeline, image, request, response) -> None:
+    if request.points:
+        raise ValueError(
+            f'there are {len(request.points)} points and {len(request.prompts)} prompts; either '
+            'points, each a gaze of its own, or prompts (of kind POINTS for one thing)'
+        )
+    _check_image(image)
+    prompting = pipeline.prompting
+    outcome = prompting.answer(image, prompting.request(request.prompts, request.mode))
+    message = prompting.message(outcome)
+    response.results, response.labels = message.segmentations, message.labels
+    response.message = message.message
+
+
+def _check_image(image) -> None:
     if image is None:
         raise ValueError('no image in the request, and none has been received yet')
-    _, results = pipeline.segment(image, [(p.x, p.y) for p in points])
-    return [pipeline.message(result, image.header, 0) for result in results]

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prompts to answers: on a thread of their own, so that frames and gazes go on meanwhile."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from stt_ros import prompts
+from stt_ros.frame import Frame
+from stt_ros.gaze.spaces import GazeError
+from stt_ros.msg import SegmentationArray
+from stt_ros.prompts import Answer, Prompt, PromptError
+from stt_ros.ros import images
+from stt_ros.ros import prompt_messages as messages
+from stt_ros.ros.sharing import SharedEngine
+from stt_ros.ros.worker import Worker
+from stt_ros.segmenter import Segmenter
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is meant; its prompts keep what they have found out from frame to frame."""
+
+    id: int  # 0: of a service call
+    prompts: list[Prompt]
+    mode: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was found in one image."""
+
+    request: Request
+    header: object
+    frame: Frame
+    answers: list[Answer]
+
+
+class Prompting:
+    """Answers prompts; all but ``on_...`` and ``clear`` run on its own ``worker``."""
+
+    def __init__(self, node, pipeline) -> None:
+        self._node = node
+        self._pipeline = pipeline
+        self._engine = SharedEngine(node.segmenter.engine, pipeline.worker)
+        self._segmenter = Segmenter(self._engine)
+        self._ids = itertools.count(1)
+        self._current: Request | None = None  # what is applied to every new frame
+        self._forgotten = 0  # requests up to this number are not to be applied to new frames
+        self._since = 0.0  # when it was said, by time.monotonic()
+        self._last: Outcome | None = None
+        self._detections: deque = deque(maxlen=1)  # of jobs: of a detector's stream the newest
+        self._outputs = node.outputs.prompts
+        self.worker = Worker(partial(pipeline.reject, 'prompt'))
+
+    def close(self) -> None:
+        """End what is being done, with its reason to who waits, and stop."""
+        self._engine.close()
+        self.worker.stop()
+
+    @property
+    def active(self) -> bool:
+        """Whether there are prompts that are applied to new frames."""
+        return self._current is not None
+
+    def on_prompts(self, message) -> None:
+        """Take a PromptArray."""
+        job = self._job('prompt', message, self._convert)
+        if job and not self.worker.post(job):
+            self._pipeline.reject('prompt', PromptError('too many prompts wait to be answered'))
+
+    def on_detections(self, message) -> None:
+        """Take a vision_msgs/Detection2DArray: one thing is meant per box; the newest counts."""
+        job = self._job('detections', message, self._boxes)
+        if job:
+            if self._detections:
+                self._pipeline.monitor.count('detections dropped')
+            self._detections.append(job)
+            self.worker.post(self._newest_detections)
+
+    def on_image(self, image) -> None:
+        """Apply the prompts in force to a new frame."""
+        request, timeout = self._current, self._node.parameters['prompt_timeout']
+        if request is None or self._node.parameters['mode'] == 'on_prompt':
+            return
+        if 0 < timeout < time.monotonic() - self._since:
+            self.clear()
+        elif self._outputs.wanted() and self.worker.offer(partial(self._show, image, request)):
+            self._pipeline.monitor.count('prompt frames dropped')
+
+    def clear(self) -> bool:
+        """Forget the prompts in force; returns whether there were any."""
+        self.worker.withdraw()
+        self._forgotten = next(self._ids)
+        had, self._current = self.active, None
+        return had
+
+    def answer(self, image, request: Request) -> Outcome:
+        """Return what is meant in an image message; raises ``ValueError`` with the reason."""
+        return self._find(image.header, images.to_frame(image), request)
+
+    def _find(self, header, frame: Frame, request: Request) -> Outcome:
+        answers = prompts.answer(
+            self._segmenter,
+            frame,
+            request.prompts,
+            request.mode,
+            interpolation=self._node.parameters['interpolation'],
+        )
+        self._last = Outcome(request, header, frame, answers)
+        return self._last
+
+    def request(self, prompt_messages, mode: int, prompt_id: int = 0) -> Request:
+        """Return the request of a list of Prompt messages; raises ``PromptError``."""
+        return Request(prompt_id, messages.to_prompts(prompt_messages), messages.to_mode(mode))
+
+    def refine(self, request, response) -> None:
+        """Answer a Refine request: the last answer, corrected by clicks; raises ``ValueError``."""
+        last, mode = self._last, 'one_object'
+        if last is None:
+            raise PromptError('there is no answer to refine yet: send prompts first')
+        clicks = prompts.Points(
+            messages.to_points(request.positive), messages.to_points(request.negative)
+        )
+        refined = Request(last.request.id, [*last.request.prompts, clicks], mode)
+        outcome = self._find(last.header, last.frame, refined)
+        if last.request is self._current:
+            self._current = refined
+        response.results = self.message(outcome).segmentations
+
+    def message(self, outcome: Outcome) -> SegmentationArray:
+        """Return the message of what was found, stamped with its latency as of now."""
+        header, size = outcome.header, outcome.frame.size
+        message = SegmentationArray(header=header, prompt_id=outcome.request.id)
+        for found in outcome.answers:
+            segmentation = messages.to_segmentation(found, size, header, outcome.request.id)
+            segmentation.latency = self._pipeline.latency(header)
+            message.segmentations.append(segmentation)
+        messages.fill_labels(message.labels, messages.to_labels(outcome.answers, size), header)
+        return message
+
+    def _job(self, source: str, message, convert) -> Callable[[], None] | None:
+        """Return the job of answering a message in the frame that it is about, None if not."""
+        if not self._pipeline.enabled:
+            return None
+        try:
+            image = self._pipeline.frame_of(message.header)
+        except GazeError as error:
+            self._pipeline.reject(source, error)
+            return None
+        return partial(self._begin, source, image, partial(convert, message, next(self._ids)))
+
+    def _newest_detections(self) -> None:
+        if self._detections:
+            self._detections.popleft()()
+
+    def _begin(self, source: str, image, convert: Callable[[], Request]) -> None:
+        """Answer new prompts; those that can be answered are in force from now on."""
+        try:
+            request = convert()
+            outcome = self.answer(image, request)
+        except ValueError as error:
+            self._pipeline.reject(source, error)
+            return
+        if request.id > self._forgotten:
+            self._since, self._current = time.monotonic(), request
+        self._outputs.publish(outcome, self.message)
+
+    def _show(self, image, request: Request) -> None:
+        self._outputs.publish(self.answer(image, request), self.message)
+        self._pipeline.monitor.count('prompt frames answered')
+
+    def _convert(self, message, number: int) -> Request:
+        return self.request(message.prompts, message.mode, number)
+
+    def _boxes(self, message, number: int) -> Request:
+        found = []
+        for box, name in messages.to_boxes(message):
+            found.append(prompts.Box(box))
+            found[-1].label = name
+        return Request(number, found, 'one_per_prompt')
