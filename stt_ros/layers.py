@@ -111,6 +111,59 @@ class Doubling(nn.Module):
         return children.view(*x.shape[:2], -1, self.bias.shape[0])
 
 
+class PixelBranch(nn.Module):
+    """What the pixels themselves add to the logits; each token says how they are to be read.
+
+    A token's feature has fewer numbers than its pixels: outlines finer than it can hold come from
+    here. Filters look at blocks of 4 x 4 pixels; a mask and a token together weigh their answers.
+    """
+
+    BLOCK = 4
+
+    def __init__(self, width: int, channels: int, masks: int) -> None:
+        super().__init__()
+        self.filters = nn.Linear(3 * self.BLOCK**2, self.BLOCK**2 * channels)
+        self.reading = nn.Linear(width, channels)
+        self.heads = GroupedMLP(masks, width, channels)
+
+    def forward(
+        self, tokens: Tensor, context: Tensor, queries: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        """Tokens (B,N,3,T,T), context (B,N,F), queries (B,M,F) -> (B,N,T*T,M), quadtree order."""
+        seen = F.relu(self.filters(_blocks(tokens, self.BLOCK)))
+        weights = (
+            self.reading(context)[..., None] * self.heads(queries, mask).transpose(1, 2)[:, None]
+        )
+        return seen.view(*tokens.shape[:2], -1, weights.shape[2]) @ weights.to(seen.dtype)
+
+
+class Calibration(nn.Module):
+    """A rising, piecewise linear map of each mask's predicted IoU; its ends go on straight."""
+
+    def __init__(self, masks: int, knots: int) -> None:
+        super().__init__()
+        line = torch.linspace(0, 1, knots).expand(masks, knots)
+        self.register_buffer('said', line.clone())
+        self.register_buffer('true', line.clone())
+
+    def forward(self, ious: Tensor) -> Tensor:
+        """Map (B,M) to (B,M), float32."""
+        slopes = self.true.diff() / self.said.diff()
+        past = ious.float()[..., None] - self.said[:, :-1]
+        bends = (slopes.diff() * past[..., 1:].relu()).sum(-1)
+        return self.true[:, 0] + slopes[:, 0] * past[..., 0] + bends
+
+
+def _blocks(tokens: Tensor, size: int) -> Tensor:
+    """Cut tokens (B,N,3,T,T) into blocks (B,N,(T/size)^2,3*size*size), in quadtree order."""
+    batch, n, channels, side, _ = tokens.shape
+    levels = (side // size).bit_length() - 1
+    split = tokens.view(batch * n, channels, *[2] * levels, size, *[2] * levels, size)
+    halves = [d for i in range(levels) for d in (2 + i, 3 + levels + i)]
+    ordered = split.permute(0, *halves, 1, 2 + levels, 3 + 2 * levels)
+    return ordered.reshape(batch, n, 4**levels, channels * size * size)
+
+
 def _attend(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None) -> Tensor:
     """Scaled dot-product attention on (B,L,A) split into heads."""
     q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))

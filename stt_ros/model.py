@@ -16,7 +16,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stt_ros.foveation import FoveationPattern
-from stt_ros.layers import MLP, CrossAttention, Doubling, GroupedMLP, SelfAttention
+from stt_ros.layers import (
+    MLP,
+    Calibration,
+    CrossAttention,
+    Doubling,
+    GroupedMLP,
+    PixelBranch,
+    SelfAttention,
+)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -35,6 +43,8 @@ class ModelConfig:
     decoder_depth: int = 2
     masks: int = 3
     registers: int = 1
+    pixel_channels: int = 0  # of the pixel branch; 0: none, as published
+    calibration: int = 0  # knots of the map of the predicted IoUs; 0: none, as published
     pattern: FoveationPattern = field(default_factory=FoveationPattern.standard)
 
     @property
@@ -81,7 +91,8 @@ class SegmentThisThing(nn.Module):
         most from low precision.
         """
         features, registers = self.image_encoder(tokens, valid, positions)
-        return self.mask_decoder.read(features, registers, valid, positions)
+        image, queries, ious = self.mask_decoder.read(features, registers, valid, positions)
+        return image, queries, tokens, ious
 
     def draw(self, *seen: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return logits (B,M,N,T,T), or with ``mask`` (B,) int64 that of each gaze: (B,1,N,T,T)."""
@@ -89,7 +100,8 @@ class SegmentThisThing(nn.Module):
 
     def token_readers(self) -> list[nn.Linear]:
         """The layers that take the tokens' values, as (channel, row, column)."""
-        return [self.image_encoder.patch_emb]
+        pixels = self.mask_decoder.pixels
+        return [self.image_encoder.patch_emb] + ([pixels.filters] if pixels else [])
 
 
 class ImageEncoder(nn.Module):
@@ -150,6 +162,9 @@ class MaskDecoder(nn.Module):
         self.output_upscaling = _upscaling(width, config.upscaling)
         self.mask_heads = GroupedMLP(masks, width, config.upscaling[-1])
         self.iou_prediction_head = MLP(width, width, masks, layers=2)
+        channels = config.pixel_channels
+        self.pixels = PixelBranch(width, channels, masks) if channels else None
+        self.calibration = Calibration(masks, config.calibration) if config.calibration else None
 
     def read(
         self, features: Tensor, registers: Tensor, valid: Tensor, positions: Tensor | None = None
@@ -161,13 +176,18 @@ class MaskDecoder(nn.Module):
         queries = queries.expand(context.shape[0], -1, -1)
         queries, context = self.transformer(queries, context, _key_mask(valid, registers.shape[1]))
         ious = self.iou_prediction_head(queries[:, 0])
+        ious = ious if self.calibration is None else self.calibration(ious)
         return context[:, : valid.shape[1]], queries[:, 1:], ious
 
-    def draw(self, image: Tensor, queries: Tensor, mask: Tensor | None = None) -> Tensor:
+    def draw(
+        self, image: Tensor, queries: Tensor, tokens: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
         """Return logits of all masks, or of one per gaze; see ``SegmentThisThing.draw``."""
         upscaled = self._upscale(image)
         heads = self.mask_heads(queries, mask)
         logits = upscaled @ heads.to(upscaled.dtype).transpose(1, 2)[:, None]
+        if self.pixels is not None:
+            logits = logits + self.pixels(tokens, image, queries, mask)
         return _from_quadtree_order(logits, self.token_size)
 
     def _upscale(self, image: Tensor) -> Tensor:

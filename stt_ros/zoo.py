@@ -14,7 +14,9 @@ from stt_ros.errors import WeightsError as WeightsError
 from stt_ros.model import ModelConfig, SegmentThisThing
 
 CONFIGS = {
-    'stt-s': ModelConfig(6, 192, 3, decoder_width=128, decoder_mlp=512),
+    'stt-s': ModelConfig(
+        6, 192, 3, decoder_width=128, decoder_mlp=512, pixel_channels=16, calibration=9
+    ),
     'stt-b': ModelConfig(12, 768, 12),
     'stt-l': ModelConfig(24, 1024, 16),
     'stt-h': ModelConfig(32, 1280, 16),

@@ -57,7 +57,7 @@ def test_every_outline_is_one_connected_piece(family):
 
 
 @pytest.mark.parametrize('with_photographs', [True, False])
-def test_targets_are_connected_things_never_the_ground(bank, with_photographs):
+def test_targets_are_connected_pieces(bank, with_photographs):
     seen = 0
     for seed in range(6):
         rng = np.random.default_rng(seed)

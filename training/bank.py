@@ -18,6 +18,12 @@ class Bank:
     pictures: list[real.Picture] = field(default_factory=list)
     weights: np.ndarray | None = None
     cutouts: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    others: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)  # of other pictures
+
+    def thing(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Pick a thing: (rgb, mask); half of them from elsewhere, if there are any."""
+        kind = self.others if self.others and rng.random() < 0.5 else self.cutouts or self.others
+        return kind[rng.integers(len(kind))]
 
     @property
     def photos(self) -> list[np.ndarray]:

@@ -34,6 +34,13 @@ def arguments(parser: argparse.ArgumentParser):
         help='pairs: a folder of pictures and a COCO-format JSON (any number of pairs)',
     )
     parser.add_argument(
+        '--cutouts',
+        type=Path,
+        nargs='*',
+        default=[],
+        help='folders of PNG pictures with transparency: one thing each, to be pasted',
+    )
+    parser.add_argument(
         '--davis-share',
         type=float,
         default=0.3,
@@ -59,7 +66,9 @@ def training_bank(args) -> Bank:
         pictures += real.coco(images, table)
     pictures = [p for p in pictures if p.objects]
     groups = [(sequences, args.davis_share), (pictures, 1 - args.davis_share)]
-    return make_bank([g for g in groups if g[0]])
+    bank = make_bank([g for g in groups if g[0]])
+    bank.others = [thing for folder in args.cutouts for thing in real.cutouts(folder)]
+    return bank
 
 
 def held_out(folders: list[Path]) -> list[real.Picture]:

@@ -17,19 +17,13 @@ import numpy as np
 import torch
 
 from stt_ros.foveation import FoveationPattern
+from stt_ros.masks import interior_point, iou
 from stt_ros.model import normalise
-from training import data, real
+from training import data, real, scenes
+from training.bank import Bank
 
 PATTERN = FoveationPattern.standard()
 SIZES = ((0, 32), (32, 96), (96, 192), (192, 10**6))  # sqrt of the area in px
-
-
-def interior_point(mask: np.ndarray) -> tuple[int, int]:
-    """The most interior point (x, y) of a mask (H, W): the peak of its distance transform."""
-    inside = np.pad((mask > 127).astype(np.uint8), 1)
-    depth = cv2.distanceTransform(inside, cv2.DIST_L2, 5)
-    y, x = np.unravel_index(int(np.argmax(depth)), depth.shape)
-    return int(x) - 1, int(y) - 1
 
 
 @torch.inference_mode()
@@ -45,11 +39,6 @@ def segment(model, image: np.ndarray, at) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(masks), ious[0].float().numpy()
 
 
-def iou(a: np.ndarray, b: np.ndarray) -> float:
-    union = np.count_nonzero(a | b)
-    return np.count_nonzero(a & b) / union if union else 0.0
-
-
 def judge(model, group: str, pictures, smallest: float = 0) -> list[dict]:
     """One row per object: predicted and true IoUs of the three hypotheses, size, where it is."""
     rows = []
@@ -59,8 +48,8 @@ def judge(model, group: str, pictures, smallest: float = 0) -> list[dict]:
             truth = mask > 127
             if not truth.any() or truth.sum() < smallest**2:
                 continue
-            at = interior_point(mask)
-            masks, predicted = segment(model, picture.image, at)
+            at = interior_point(truth)
+            found, predicted = segment(model, picture.image, at)
             rows.append(
                 {
                     'group': group,
@@ -69,7 +58,7 @@ def judge(model, group: str, pictures, smallest: float = 0) -> list[dict]:
                     'gaze': at,
                     'size': float(truth.sum() ** 0.5),
                     'predicted': predicted.tolist(),
-                    'true': [iou(m, truth) for m in masks],
+                    'true': [iou(m, truth) for m in found],
                 }
             )
     return rows
@@ -105,6 +94,19 @@ def table(rows: list[dict]) -> dict[str, dict]:
         if part:
             groups[f'size {low}-{high if high < 10**6 else ""} px'] = summary(part)
     return groups
+
+
+def drawn(kind: str, count: int, seed: int = 10**6) -> list[real.Picture]:
+    """``count`` scenes of the generator, from seeds that training never used."""
+    pictures = []
+    for k in range(count):
+        rng = np.random.default_rng(seed + k)
+        if kind == 'picture-book scenes':
+            scene = scenes.first_scene(rng, 5)
+        else:
+            scene = scenes.composed_scene(rng, Bank(), 5)
+        pictures.append(real.Picture(scene.image, scene.targets, f'{kind} {k}'))
+    return pictures
 
 
 def contact_sheet(
@@ -179,6 +181,9 @@ def main():
     parser.add_argument(
         '--pack', type=Path, nargs='*', default=[], help='packs; their held-out pictures are judged'
     )
+    parser.add_argument(
+        '--scenes', type=int, default=0, help='judge so many drawn scenes of each kind too'
+    )
     parser.add_argument('--every', type=int, default=1, help='use every n-th frame')
     parser.add_argument('--sheet', type=Path, help='write a contact sheet of the clips here')
     parser.add_argument('--json', type=Path, help='write the table here')
@@ -197,7 +202,12 @@ def main():
     rows_pack = (
         judge(model, 'held-out objects', data.held_out(args.pack), smallest=16) if args.pack else []
     )
-    groups = table(rows + rows_pack)
+    rows_drawn = [
+        row
+        for kind in ('picture-book scenes', 'composed scenes')
+        for row in judge(model, kind, drawn(kind, args.scenes), smallest=16)
+    ]
+    groups = table(rows + rows_pack + rows_drawn)
     if clips:
         groups['all clips'] = summary(rows)
     print_table(groups)

@@ -39,6 +39,9 @@ def initialise(model: SegmentThisThing):
         if getattr(stage, 'weight', nn.Parameter(torch.zeros(1))).ndim == 4:
             _start_upscaling(stage)
     decoder.mask_heads.fc.weight.mul_(0.2)
+    if decoder.pixels is not None:
+        decoder.pixels.heads.fc.weight.mul_(0.2)
+        nn.init.ones_(decoder.pixels.reading.bias)
     decoder.iou_prediction_head.fc.weight.mul_(0.05)
     nn.init.constant_(decoder.iou_prediction_head.fc.bias, 0.3)
     place_positions(model.image_encoder.pos_enc, 0.5)

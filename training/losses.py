@@ -40,7 +40,7 @@ def loss(
     area: Tensor,
     focal: float = 20.0,
     others: float = 0.05,
-    iou_weight: float = 1.0,
+    iou_weight: float = 3.0,
 ) -> tuple[Tensor, dict]:
     """Total loss and its parts: the best hypothesis learns the mask, all learn their IoU."""
     each = mask_losses(logits, target, area, focal)

@@ -7,6 +7,7 @@ A :class:`Picture` keeps its objects as polygons or masks and hands out augmente
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -120,8 +121,41 @@ def _uncompress(text: str) -> list[int]:
     return counts
 
 
-FRAMES = ((640, 480), (854, 480), (480, 640), (481, 321), (1280, 720), (424, 240))
-FRAME_WEIGHTS = (0.32, 0.27, 0.1, 0.1, 0.15, 0.06)
+def cutouts(folder: Path, largest: int = 500) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Pictures of one thing each with transparency (PNG), below a folder: (rgb, mask 0..255).
+
+    Drawn ones (below a folder ``cartoon``) and mirrored copies are left out. Colours go on
+    outside the thing, so that nothing of the transparent ground is mixed in at its edge.
+    """
+    found = []
+    for path in sorted(folder.rglob('*.png')):
+        if 'cartoon' in path.parts or re.search('mirror|flip', path.stem):
+            continue
+        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if image is None or image.ndim != 3 or image.shape[2] != 4 or image.dtype != np.uint8:
+            continue
+        scale = min(1.0, largest / max(image.shape[:2]))
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        mask = np.ascontiguousarray(image[..., 3])
+        if cv2.countNonZero(cv2.inRange(mask, 200, 255)) < 900:
+            continue
+        found.append((_filled(np.ascontiguousarray(image[..., 2::-1]), mask), mask))
+    return found
+
+
+def _filled(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Give each transparent pixel the colour of the nearest opaque one."""
+    _, nearest = cv2.distanceTransformWithLabels(
+        (mask < 240).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    opaque = mask >= 240
+    table = np.zeros((nearest.max() + 1, 3), np.uint8)
+    table[nearest[opaque]] = rgb[opaque]
+    return table[nearest]
+
+
+FRAMES = ((640, 480), (854, 480), (480, 640), (481, 321), (1280, 720), (424, 240), (1920, 1080))
+FRAME_WEIGHTS = (0.3, 0.27, 0.1, 0.1, 0.14, 0.06, 0.03)
 
 
 def view(

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scenes that teach what a thing is: many textures in one outline, clutter, occlusion.
 
-What is asked is always one connected piece of one thing (or, now and then, one of its parts),
-never the ground. Things are drawn (:mod:`shapes`), cut out of training photographs, or silhouettes
-of real things filled with another surface; the ground is drawn or a photograph whose own objects
-stay targets.
+What is asked is one connected piece of one thing (or, now and then, one of its parts), and rarely
+one piece of a drawn ground. Things are drawn (:mod:`shapes`), cut out of photographs, or
+silhouettes of real things filled with another surface; the ground is drawn or a photograph whose
+own objects stay targets.
 """
 
 from __future__ import annotations
@@ -49,13 +49,15 @@ def composed_scene(
     things_real: float = 0.55,
 ) -> Scene:
     """Things pasted over a ground, one over the other; ``count`` of what is seen as targets."""
+    asked = False
     if bank.pictures and rng.random() < ground_real:
         picture = bank.pictures[rng.choice(len(bank.pictures), p=bank.weights)]
         image, matrix, size = real.view(rng, picture)
         below = [picture.mask(i, matrix, size) for i in rng.permutation(len(picture.objects))[:4]]
         number = rng.integers(1, 6)
     else:
-        image, below = ground(rng, bank), []
+        asked = rng.random() < 0.2
+        (image, regions), below = ground(rng, () if asked else bank.photos), []
         number = rng.integers(3, 11)
     h, w = image.shape[:2]
     label, parts = np.zeros((h, w), np.uint8), np.zeros((h, w), np.uint8)
@@ -63,6 +65,10 @@ def composed_scene(
     for k, (rgb, part_map, alpha) in enumerate(pasted, 1):
         paste(rng, image, label, parts, k, rgb, part_map, alpha)
     targets = _targets(rng, label, parts, below, count)
+    if asked:
+        seen = np.where(label > 0, 0, regions)
+        seen = seen == rng.choice(seen[seen > 0]) if seen.any() else seen
+        targets += [one_piece(rng, seen)] if np.count_nonzero(seen) > 900 else []
     return Scene(augment.camera(rng, image), targets)
 
 
@@ -84,27 +90,31 @@ def first_scene(rng: np.random.Generator, count: int) -> Scene:
     return Scene(augment.light(rng, image), [one_piece(rng, label == k) for k in chosen])
 
 
-def ground(rng, bank: Bank) -> np.ndarray:
-    """A drawn ground: a surface, often a horizon or several patches; never a target."""
+def ground(rng, photos) -> tuple[np.ndarray, np.ndarray]:
+    """A drawn ground, a surface, often a horizon or several patches; and its regions (H, W)."""
     w, h = real.FRAMES[rng.choice(len(real.FRAMES), p=real.FRAME_WEIGHTS)]
-    photos = bank.photos if rng.random() < 0.7 else ()
+    photos = photos if rng.random() < 0.7 else ()
+    regions = np.ones((h, w), np.uint8)
     image = textures.surface(rng, h, w, photos)
     if rng.random() < 0.5:
         horizon = int(h * rng.uniform(0.15, 0.7))
         image[:horizon] = textures.surface(rng, horizon, w, photos)
-    for _ in range(rng.integers(0, 4)):
+        regions[:horizon] = 2
+    for k in range(3, 3 + rng.integers(0, 4)):
         side = int(rng.uniform(0.3, 1.2) * h)
         outline = cv2.resize(
             shapes.blob(rng, side) if rng.random() < 0.5 else shapes.polygon(rng, side),
             (side, side),
         )
         patch = textures.surface(rng, side, side, photos)
-        blend_in(
+        window = blend_in(
             image, patch, outline * 255, rng.integers(-side // 2, w), rng.integers(-side // 2, h)
         )
+        if window:
+            regions[window[0]][outline[window[1]] > 0] = k
     if rng.random() < 0.3:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(1, 5))
-    return image
+    return image, regions
 
 
 def _targets(rng, label, parts, below, count):

@@ -19,8 +19,8 @@ def collect(rng, bank: Bank, number: int, things_real: float, image: np.ndarray)
     things = []
     biggest = min(image.shape[:2]) * 0.95
     while len(things) < number:
-        size = 28 * (biggest / 28) ** (rng.random() ** 0.75)
-        if bank.cutouts and rng.random() < things_real:
+        size = 28 * (biggest / 28) ** (rng.random() ** 0.6)
+        if bank.cutouts + bank.others and rng.random() < things_real:
             thing = _real_thing(rng, bank, size)
         else:
             thing = _drawn_thing(rng, bank, size, image)
@@ -42,7 +42,7 @@ def _turned(rng, rgb, parts, alpha):
     )
 
 
-def _affine_for(rng, h, w, size, most=3.0):
+def _affine_for(rng, h, w, size, most=2.2):
     """A random turn, stretch and mirror that brings the larger side to about ``size`` px."""
     scale = min(size / max(h, w), most)
     angle = rng.normal(0, 0.2) if rng.random() < 0.8 else rng.uniform(-np.pi, np.pi)
@@ -57,7 +57,7 @@ def _affine_for(rng, h, w, size, most=3.0):
 
 
 def _real_thing(rng, bank: Bank, size: float):
-    rgb, mask = bank.cutouts[rng.integers(len(bank.cutouts))]
+    rgb, mask = bank.thing(rng)
     matrix, out = _affine_for(rng, *mask.shape, size)
     if (scale := size / max(mask.shape)) < 0.6:
         f = max(scale * 1.3, 0.1)
@@ -73,8 +73,8 @@ def _real_thing(rng, bank: Bank, size: float):
 
 
 def _drawn_thing(rng, bank: Bank, size: float, image: np.ndarray):
-    if bank.cutouts and rng.random() < 0.35:
-        mask = bank.cutouts[rng.integers(len(bank.cutouts))][1]
+    if bank.cutouts + bank.others and rng.random() < 0.35:
+        mask = bank.thing(rng)[1]
         matrix, out = _affine_for(rng, *mask.shape, size)
         parts = (cv2.warpAffine(mask, matrix, out, flags=cv2.INTER_LINEAR) > 127).astype(np.uint8)
     else:

@@ -112,9 +112,10 @@ class Trainer:
             logits.flatten(2).float(), ious.float(), batch['target'], batch['area'], self.args.focal
         )
         self.model.zero_grad(set_to_none=True)
-        look = self._appearance_loss(batch)
-        parts['look'] = float(look.detach())
-        total = total + self.args.look * look
+        if self.args.look:
+            look = self._appearance_loss(batch)
+            parts['look'] = float(look.detach())
+            total = total + self.args.look * look
         total.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimiser in self.optimisers:
