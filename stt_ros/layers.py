@@ -158,7 +158,7 @@ def _blocks(tokens: Tensor, size: int) -> Tensor:
     """Cut tokens (B,N,3,T,T) into blocks (B,N,(T/size)^2,3*size*size), in quadtree order."""
     batch, n, channels, side, _ = tokens.shape
     levels = (side // size).bit_length() - 1
-    split = tokens.view(batch * n, channels, *[2] * levels, size, *[2] * levels, size)
+    split = tokens.reshape(batch * n, channels, *[2] * levels, size, *[2] * levels, size)
     halves = [d for i in range(levels) for d in (2 + i, 3 + levels + i)]
     ordered = split.permute(0, *halves, 1, 2 + levels, 3 + 2 * levels)
     return ordered.reshape(batch, n, 4**levels, channels * size * size)

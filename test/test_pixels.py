@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from stt_ros import zoo
 from stt_ros.layers import Calibration, PixelBranch
 from stt_ros.model import ModelConfig, SegmentThisThing, _from_quadtree_order
+from stt_ros.segmenter import Segmenter
 
 
 def branch(masks=2):
@@ -75,3 +76,10 @@ def test_published_models_have_neither():
         model = SegmentThisThing(ModelConfig(1, 48, 3))
     assert model.mask_decoder.pixels is None and model.mask_decoder.calibration is None
     assert zoo.CONFIGS['stt-b'].pixel_channels == zoo.CONFIGS['stt-b'].calibration == 0
+
+
+def test_several_gazes_on_an_image():
+    """Tokens as foveation gives them: several gazes are not contiguous in memory."""
+    image = np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)
+    results = Segmenter.create(precision='fp32').segment(image, [(20, 30), (100, 60)])
+    assert [result.gaze for result in results] == [(20, 30), (100, 60)]
