@@ -40,6 +40,7 @@ _BAYER = {
     'bayer_gbrg': cv2.COLOR_BayerGR2RGB,
     'bayer_grbg': cv2.COLOR_BayerGB2RGB,
 }
+_DEPTH = {'16UC1': np.uint16, 'mono16': np.uint16, '32FC1': np.float32}
 _TWO_BYTES = ('mono16', *(f'{name}16' for name in _BAYER))
 SUPPORTED = (*_IN_PLACE, *_YUV422, *(f'{name}8' for name in _BAYER), *_TWO_BYTES)
 
@@ -91,6 +92,27 @@ def size(msg) -> tuple[int, int]:
     return msg.height, msg.width
 
 
+def depth_in_metres(msg) -> np.ndarray:
+    """Return the depth (H, W) float32 in metres of a sensor_msgs/Image, 0 where it is unknown.
+
+    The unit follows from the encoding (REP 118): 16UC1 and mono16 are millimetres, 32FC1 metres.
+    Raises ``ImageError`` for other encodings and for too little data.
+    """
+    _check_not_empty(msg)
+    if msg.encoding not in _DEPTH:
+        raise ImageError(
+            f"depth image has encoding '{msg.encoding}'; allowed: 16UC1 (millimetres) and 32FC1 "
+            '(metres)'
+        )
+    kind = np.dtype(_DEPTH[msg.encoding]).newbyteorder('>' if msg.is_bigendian else '<')
+    data = _checked_rows(msg, kind.itemsize)
+    rows = data.reshape(-1).view(kind) if data.flags.c_contiguous else data.copy().view(kind)
+    depth = rows.reshape(msg.height, msg.width)
+    if kind.kind == 'u':
+        return depth * np.float32(1e-3)
+    return np.where(np.isfinite(depth) & (depth > 0), depth, 0).astype(np.float32, copy=False)
+
+
 def fill_image(msg, pixels: np.ndarray, encoding: str, header) -> None:
     """Fill a sensor_msgs/Image with pixels (H, W) or (H, W, C) uint8 and a header."""
     pixels = np.ascontiguousarray(pixels)
@@ -111,7 +133,12 @@ def _rows(msg) -> np.ndarray:
         raise ImageError(f'{encoding} image is {width} pixels wide; must be even')
     if encoding.startswith('bayer') and min(width, height) < 2:
         raise ImageError(f'{encoding} image is {width} x {height} pixels; at least 2 x 2')
-    needed = width * _pixel_size(encoding)
+    return _checked_rows(msg, _pixel_size(encoding))
+
+
+def _checked_rows(msg, pixel_size: int) -> np.ndarray:
+    width, height, encoding = msg.width, msg.height, msg.encoding
+    needed = width * pixel_size
     if msg.step < needed:
         raise ImageError(f'step is {msg.step} bytes; {width} pixels of {encoding} need {needed}')
     if len(msg.data) < height * msg.step:

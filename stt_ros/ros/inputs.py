@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from geometry_msgs.msg import Point, PointStamped
+from geometry_msgs.msg import Point, PointStamped, PoseStamped, Vector3Stamped
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 
-from stt_ros.gaze.spaces import RawGaze
+from stt_ros.gaze.rays import forward
+from stt_ros.gaze.spaces import GazeError, RawGaze
 from stt_ros.msg import PromptArray
 from stt_ros.ros import dds
 from stt_ros.ros.pipeline import Pipeline, nanoseconds
@@ -64,6 +65,8 @@ class Inputs:
         kind = CompressedImage if compressed else Image
         image_topic = self._subscribe(kind, topic, pipeline.on_image, _IMAGES)
         self._subscribe(PointStamped, 'gaze', self._on_gaze, _SAMPLES)
+        self._subscribe(PoseStamped, 'gaze_pose', self._on_gaze_pose, _SAMPLES)
+        self._subscribe(Vector3Stamped, 'gaze_direction', self._on_gaze_direction, _SAMPLES)
         self._subscribe(PointStamped, 'clicked_point', self._on_clicked_point, _CLICKS)
         # rqt_image_view names its topic after the image's: people click in the overlay, too.
         for topic in ('mouse_left', '~/overlay_mouse_left'):
@@ -86,6 +89,22 @@ class Inputs:
     def _on_gaze(self, msg: PointStamped) -> None:
         space = self._node.parameters['gaze_space']
         self._pipeline.on_gaze('gaze', _raw(msg), space, nanoseconds(msg.header.stamp))
+
+    def _on_gaze_pose(self, msg: PoseStamped) -> None:
+        position, q = msg.pose.position, msg.pose.orientation
+        try:
+            direction = forward((q.x, q.y, q.z, q.w), self._node.parameters['handedness'])
+        except GazeError as error:
+            self._pipeline.reject('gaze_pose', error)
+            return
+        frame_id = msg.header.frame_id
+        ray = RawGaze(position.x, position.y, position.z, frame_id, tuple(direction))
+        self._pipeline.on_gaze('gaze_pose', ray, 'ray', nanoseconds(msg.header.stamp))
+
+    def _on_gaze_direction(self, msg: Vector3Stamped) -> None:
+        v = msg.vector
+        ray = RawGaze(0.0, 0.0, 0.0, msg.header.frame_id, (v.x, v.y, v.z))
+        self._pipeline.on_gaze('gaze_direction', ray, 'ray', nanoseconds(msg.header.stamp))
 
     def _on_clicked_point(self, msg: PointStamped) -> None:
         space = self._node.parameters['clicked_point_space']

@@ -6,10 +6,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from geometry_msgs.msg import Point
+from geometry_msgs.msg import Point, PointStamped
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import Image, RegionOfInterest
+from sensor_msgs.msg import Image, PointCloud2, RegionOfInterest
+from visualization_msgs.msg import MarkerArray
 
 from stt_ros import visualize
 from stt_ros.frame import Frame
@@ -38,7 +39,10 @@ class Outputs:
             self.mask = self._publisher(Image, '~/mask')
             self.overlay = self._publisher(Image, '~/overlay')
             self.foveation = self._publisher(Image, '~/foveation')
+            self.object_points = self._publisher(PointCloud2, '~/object_points')
+            self.object_centroid = self._publisher(PointStamped, '~/object_centroid')
             self._of_gaze = list(self._publishers)
+            self.markers = self._publisher(MarkerArray, '~/markers')
             self.prompts = PromptOutputs(node, self._publisher)
         except Exception:  # none rather than some
             self.destroy()

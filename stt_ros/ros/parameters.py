@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,9 @@ from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 
 from stt_ros.engines import DEVICES, ENGINES, PRECISIONS
+from stt_ros.gaze.rays import HANDEDNESS
 from stt_ros.gaze.spaces import SPACES
+from stt_ros.gaze.transforms import parse_static
 
 START, CONFIGURE, LIVE = 'start', 'configure', 'live'
 
@@ -28,6 +30,7 @@ class Spec:
     choices: Sequence[str] = ()
     low: float | None = None
     high: float | None = None
+    check: Callable[[Any], Any] | None = None  # raises ValueError for a value that is not allowed
 
     @property
     def allowed(self) -> str:
@@ -46,6 +49,11 @@ class Spec:
         if self.low is not None and isinstance(value, (int, float)):
             high = math.inf if self.high is None else self.high
             wrong = not self.low <= value <= high
+        if self.check and not wrong:
+            try:
+                self.check(value)
+            except ValueError as error:
+                return f'{self.name}: {error}'
         return f'{self.name} is {value!r}; allowed: {self.allowed}' if wrong else None
 
 
@@ -69,10 +77,23 @@ TABLE = (
          'continuous applies the last prompt to every new frame; on_prompt gives one result per '
          'prompt.', ('continuous', 'on_prompt')),
     Spec('gaze_space', 'auto', LIVE,
-         'What the numbers on the gaze topic are: pixels, or normalized to [0, 1] with the origin '
-         'top-left or bottom-left; auto: pixels if frame_id is empty or the one of the image.',
-         SPACES),
+         'What the numbers on the gaze topic are: pixels; normalized to [0, 1] with the origin '
+         'top-left or bottom-left; metres in the optical frame of the camera (camera_3d) or in '
+         "the message's own frame (world_3d); a direction from where that frame is (ray). auto: "
+         'pixels if frame_id is empty, or that of the image with z = 0, else world_3d.', SPACES),
     Spec('clicked_point_space', 'auto', LIVE, 'The same for the clicked_point topic.', SPACES),
+    Spec('handedness', 'right', LIVE,
+         'Axes of gazes in space: as in ROS, or those of Unity (left-handed: x right, y up, z '
+         'forward), as headsets send them.', HANDEDNESS),
+    Spec('ray_depth', 2.0, LIVE,
+         'Metres from its origin at which a gaze ray is taken to end when there is no depth image.',
+         low=0.05, high=1000.0),
+    Spec('image_rectified', False, LIVE,
+         'The image is rectified: P and R of camera_info describe it, instead of K and D.'),
+    Spec('static_transform', '', LIVE,
+         'Where frames are that tf2 does not know: x y z qx qy qz qw frame child, metres, the pose '
+         "of child in frame; several separated by ';'. One of the two is the frame of the camera.",
+         check=parse_static),
     Spec('max_sync_offset', 0.5, LIVE,
          'Seconds that the stamps of a gaze and of its image may differ.', low=0.0, high=60.0),
     Spec('prompt_timeout', 0.0, LIVE,

@@ -9,11 +9,16 @@ from functools import partial
 from stt_ros.frame import Frame
 from stt_ros.gaze.attention import Attention, Target
 from stt_ros.gaze.pairing import SECOND, RecentFrames
-from stt_ros.gaze.spaces import GazeError, RawGaze, to_pixel
+from stt_ros.gaze.spaces import GazeError, RawGaze
+from stt_ros.gaze.transforms import TooOldError
 from stt_ros.msg import Segmentation as SegmentationMsg
 from stt_ros.ros import images
+from stt_ros.ros.markers import no_markers, to_markers
+from stt_ros.ros.objects import Objects
 from stt_ros.ros.outputs import to_message
 from stt_ros.ros.prompting import Prompting
+from stt_ros.ros.scene import Scene
+from stt_ros.ros.waiting import Waiting
 from stt_ros.ros.worker import Worker
 
 
@@ -27,11 +32,16 @@ class Pipeline:
         self._frames: RecentFrames = RecentFrames()  # of messages with their sizes (H, W)
         self._attention = Attention()
         self.worker = Worker(partial(self.reject, 'segmentation'))
+        self.scene = Scene(node)
+        self._waiting = Waiting(node, self.reject)
+        self._objects = Objects(node, self.scene, self.worker.post, self.reject)
         self.prompting = Prompting(node, self)
 
     def close(self) -> None:
         """Answer the requests that wait, and stop working."""
-        self.prompting.close()  # first: it uses the worker
+        self._waiting.close()
+        self.scene.close()
+        self.prompting.close()  # before the worker, which it uses
         self.worker.stop()
 
     def on_image(self, msg) -> None:
@@ -39,6 +49,7 @@ class Pipeline:
         self.monitor.frame()
         if not self.enabled:
             return
+        self._objects.update()
         try:
             size = images.size(msg)
         except ValueError as error:
@@ -46,6 +57,7 @@ class Pipeline:
             return
         if self._frames.add(nanoseconds(msg.header.stamp), (msg, size)):
             self._attention.clear_track()
+            self.scene.clear()
             self._node.get_logger().info('image stamps went back: older frames and gazes forgotten')
         if self._node.parameters['mode'] == 'continuous' and self._prompted():
             self._offer(partial(self._segment_frame, msg))
@@ -58,24 +70,35 @@ class Pipeline:
 
     def on_gaze(self, source: str, raw: RawGaze, space: str, time: int) -> None:
         """Take a sample of a gaze stream; ``time`` in ns, 0 when unstamped."""
+        if self.enabled:
+            self._waiting.run(source, partial(self._gaze, source, raw, space, time))
+
+    def on_click(self, source: str, raw: RawGaze, space: str, time: int) -> None:
+        """Take a click; ``time`` in ns, 0 when unstamped."""
+        if self.enabled:
+            self._waiting.run(source, partial(self._click, source, raw, space, time))
+
+    def _gaze(self, source: str, raw: RawGaze, space: str, time: int) -> None:
         frame, point = self._place(source, raw, space, time)
-        if frame is None:
-            return
         target, jumped = self._attention.gaze(time or nanoseconds(frame.header.stamp), *point)
         if jumped:
             self._node.get_logger().info('gaze stamps went back: older samples forgotten')
         if self._node.parameters['mode'] == 'on_prompt':
             self._offer(partial(self._segment, frame, target))
 
-    def on_click(self, source: str, raw: RawGaze, space: str, time: int) -> None:
-        """Take a click; ``time`` in ns, 0 when unstamped."""
-        frame, point = self._place(source, raw, space, time)
-        if frame is None:
+    def _click(self, source: str, raw: RawGaze, space: str, time: int) -> None:
+        try:
+            frame, point = self._place(source, raw, space, time)
+        except TooOldError:  # a point in space stays where it is: a newer image shows it as well
+            newer = nanoseconds(self.latest().header.stamp)
+            if newer == time:
+                raise
+            self._waiting.run(source, partial(self._click, source, raw, space, newer))
             return
         target = self._attention.click(*point)
         if self._node.parameters['mode'] == 'on_prompt':
             if not self.worker.post(partial(self._segment, frame, target)):
-                self.reject(source, GazeError('too many clicks wait to be segmented'))
+                raise GazeError('too many clicks wait to be segmented')
         else:  # at once: the next frame may be long in coming
             self.worker.offer(partial(self._segment_frame, self.latest()))
 
@@ -122,20 +145,25 @@ class Pipeline:
 
     def _clear_gaze(self) -> bool:
         self.worker.withdraw()
+        self._waiting.clear()
+        if self._node.outputs.markers.get_subscription_count():
+            self._node.outputs.markers.publish(no_markers())
         self.monitor.forget_prompt()
         return self._attention.clear()
 
     def _place(self, source: str, raw: RawGaze, space: str, time: int):
-        """Return the frame that a prompt was looking at and the pixel in it, or (None, None)."""
-        if not self.enabled:
-            return None, None
-        try:
-            frame, size = self._frame_at(time)
-            point = to_pixel(raw, space, size, frame.header.frame_id)
-        except GazeError as error:
-            self.reject(source, error)
-            return None, None
+        """Return the frame that a prompt was looking at and the pixel in it.
+
+        Raises ``GazeError`` for a prompt that cannot be used, ``NotYetError`` if it may be soon.
+        """
+        self._objects.update()
+        frame, size = self._frame_at(time)
+        point = self.scene.pixel(source, raw, space, frame.header, size)
         self.monitor.prompt()
+        if self._node.outputs.markers.get_subscription_count():
+            aim = self.scene.line_of_sight(point, frame.header, size)
+            if aim is not None:
+                self._node.outputs.markers.publish(to_markers(frame.header, aim))
         return frame, point
 
     def _frame_at(self, time: int):
@@ -183,6 +211,8 @@ class Pipeline:
             return
         message = self.message(result, msg.header, target.id)
         self._node.outputs.publish(msg.header, frame, message, result)
+        if self._objects.wanted:
+            self._objects.publish(msg.header, frame, result)
         self.monitor.result(message.latency)
 
 
