@@ -14,12 +14,17 @@ from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
 BOOLEANS = ['true', 'false', 'True', 'False']
+SPACES = [
+    'auto', 'pixel', 'normalized', 'normalized_bottom_left', 'camera_3d', 'world_3d', 'ray',
+]
 AS_FILE = ['']  # an argument left empty keeps the value of params_file
 
 # name, default, allowed values (None: any), description
 TOPICS = (
     ('image', 'image', None, 'Camera image topic, without /compressed'),
     ('gaze', 'gaze', None, 'PointStamped topic of an eye tracker'),
+    ('gaze_pose', 'gaze_pose', None, 'PoseStamped topic of gaze rays'),
+    ('gaze_direction', 'gaze_direction', None, 'Vector3Stamped topic of gaze rays'),
     ('clicked_point', 'clicked_point', None, "PointStamped topic of RViz' Publish Point tool"),
     ('prompt', 'prompt', None, 'PromptArray topic: boxes, scribbles, words, examples ...'),
     ('detections', 'detections', None, 'Detection2DArray topic of a detector'),
@@ -28,12 +33,17 @@ TOPICS = (
         'Point topic of rqt_image_view clicks; empty: <image>_mouse_left, or '
         '<image>/compressed_mouse_left with image_transport:=compressed',
     ),
+    ('camera_info', '', None, 'Calibration topic; empty: camera_info beside the image topic'),
+    ('depth', 'depth', None, 'Topic of depth images that are aligned to the image'),
 )
 PARAMETERS = (
     ('weights', '', None, 'Model name or weights file'),
     ('device', '', None, 'auto, cpu, cuda or cuda:<number>'),
     ('engine', '', AS_FILE + ['auto', 'torch'], 'What runs the network'),
     ('precision', '', AS_FILE + ['auto', 'fp32', 'bf16', 'fp16'], 'Arithmetic of the network'),
+    ('gaze_space', '', AS_FILE + SPACES, 'What the numbers on the gaze topic are'),
+    ('clicked_point_space', '', AS_FILE + SPACES, 'What those of clicked_point are'),
+    ('handedness', '', AS_FILE + ['right', 'left_unity'], 'Axes of gazes in space'),
     ('mode', '', AS_FILE + ['on_prompt', 'continuous'], 'One result per prompt, or per frame'),
     ('image_transport', '', AS_FILE + ['raw', 'compressed'], 'How the images arrive'),
     ('autostart', '', AS_FILE + BOOLEANS, 'Configure and activate the node at start'),
@@ -56,6 +66,8 @@ def derived_topics(values):
     image = topics['image'].rstrip('/')
     viewed = f'{image}/compressed' if values['image_transport'] == 'compressed' else image
     topics['mouse_left'] = topics['mouse_left'] or f'{viewed}_mouse_left'
+    folder, slash, _ = image.rpartition('/')
+    topics['camera_info'] = topics['camera_info'] or f'{folder}{slash}camera_info'
     return topics
 
 

@@ -173,11 +173,13 @@ def test_defaults_start_one_node(launched):
     (node,) = launched()
     assert node.node_name == '/stt'
     assert remaps(node)['image'] == 'image'
+    assert remaps(node)['camera_info'] == 'camera_info'
 
 
 def test_topics_follow_the_image(launched):
     (node,) = launched(image='/camera/color/image_raw')
     assert remaps(node)['mouse_left'] == '/camera/color/image_raw_mouse_left'
+    assert remaps(node)['camera_info'] == '/camera/color/camera_info'
 
 
 def test_clicks_on_the_compressed_image(launched):

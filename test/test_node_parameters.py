@@ -17,10 +17,11 @@ PIXELS = picture(300, 400)
 GAZE = (200.0, 150.0)
 DEFAULTS = {spec.name: spec.default for spec in TABLE}
 
-# What is set in a test of its own, here or in test_node_prompts.py.
+# What is set in a test of its own, here, in test_node_prompts.py or test_node_space.py.
 TESTED_LIVE = {
     'mode', 'gaze_space', 'clicked_point_space', 'max_sync_offset', 'prompt_timeout',
-    'max_hypotheses', 'interpolation', 'mask_threshold', 'overlay_alpha',
+    'max_hypotheses', 'interpolation', 'mask_threshold', 'overlay_alpha', 'handedness', 'ray_depth',
+    'image_rectified', 'static_transform',
 }  # fmt: skip
 
 
@@ -100,6 +101,10 @@ OUT_OF_RANGE = [
     ('mode', 'pursuit', "mode is 'pursuit'; allowed: continuous | on_prompt"),
     ('gaze_space', 'volts', "gaze_space is 'volts'; allowed: auto | pixel | normalized"),
     ('clicked_point_space', '', "clicked_point_space is ''; allowed: auto"),
+    ('handedness', 'left', "handedness is 'left'; allowed: right | left_unity"),
+    ('ray_depth', 0.0, 'ray_depth is 0.0; allowed: 0.05 to 1000'),
+    ('image_rectified', 1, 'image_rectified is 1; must be of type bool (true | false)'),
+    ('static_transform', '0 0 1 map', "static_transform: '0 0 1 map' is no transform; expected 'x"),
     ('max_sync_offset', -0.1, 'max_sync_offset is -0.1; allowed: 0 to 60'),
     ('prompt_timeout', float('nan'), 'prompt_timeout is nan; allowed: 0 to 86400'),
     ('max_hypotheses', 0, 'max_hypotheses is 0; allowed: 1 to 3'),

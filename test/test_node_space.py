@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Points and rays in space over DDS, in the forms that devices publish, before a real camera."""
+
+import numpy as np
+import pytest
+import realsense
+from geometry_msgs.msg import PointStamped, PoseStamped, Vector3Stamped
+from realsense import BASE, FRAME, MOUNT, SIZE, point_at, to_base, to_unity
+from ros_helpers import SECOND, Image, running_bench
+from ros_messages import picture, raw_image
+from sensor_msgs.msg import CameraInfo, PointCloud2
+from std_msgs.msg import Header
+from visualization_msgs.msg import Marker, MarkerArray
+
+from stt_ros.ros.images import fill_image
+
+PIXELS = picture(*SIZE)
+PERSON, WALL, BOX = (560, 300), (120, 120), (260, 440)
+TARGETS = [PERSON, WALL, BOX]
+AT_START = {
+    'mode': 'on_prompt', 'gaze_space': 'auto', 'clicked_point_space': 'auto',
+    'handedness': 'right', 'ray_depth': 2.0, 'image_rectified': False,
+    'static_transform': realsense.STATIC_TRANSFORM,
+}  # fmt: skip
+
+
+class Robot:
+    """The node, and what a robot's camera driver and a headset's bridge publish around it."""
+
+    def __init__(self, bench) -> None:
+        self.bench = bench
+        create = bench.node.create_publisher
+        self.info = create(CameraInfo, 'camera_info', 10)
+        self.gaze = create(PointStamped, 'gaze', 10)
+        self.pose = create(PoseStamped, 'gaze_pose', 10)
+        self.direction = create(Vector3Stamped, 'gaze_direction', 10)
+        self.click = create(PointStamped, 'clicked_point', 10)
+        self.depth = None
+        self.changed = {}  # fields of camera_info
+
+    def header(self, frame_id: str) -> Header:
+        return self.bench.header(frame_id=frame_id)
+
+    def show(self) -> None:
+        header = self.header(FRAME)
+        self.bench.take(raw_image(PIXELS, 'rgb8', header))
+        self.image_header = header
+
+    def with_depth(self) -> None:
+        if self.depth is None:
+            self.depth = self.bench.node.create_publisher(Image, 'depth', 10)
+
+    def without_depth(self) -> None:
+        if self.depth is not None:
+            self.bench.node.destroy_publisher(self.depth)
+            self.depth = None
+
+    def drive(self) -> None:
+        """Publish what the driver does with each image; the stamps of depth are 7 us older."""
+        info = CameraInfo(
+            header=self.image_header, height=SIZE[0], width=SIZE[1],
+            distortion_model=realsense.MODEL, d=realsense.D, k=realsense.K, r=realsense.R,
+            p=realsense.P,
+        )  # fmt: skip
+        for name, value in self.changed.items():
+            setattr(info, name, value)
+        self.info.publish(info)
+        if self.depth is not None:
+            stamp = self.image_header.stamp
+            before = stamp.sec * SECOND + stamp.nanosec - 7_000
+            self.depth.publish(depth_message(self.bench.header(before, FRAME)))
+
+    def answer(self, publish=lambda: None):
+        """Publish something once, drive, and return the next result."""
+        publish()
+        results = self.bench.results
+        return self.bench.until(lambda: results and results[-1], again=self.drive, every=0.1)
+
+    def pixel(self, publish) -> np.ndarray:
+        result = self.answer(publish)
+        assert result.header == self.image_header
+        return np.array([result.gaze.x, result.gaze.y])
+
+    def refused(self, publish, words: str) -> None:
+        line = len(self.bench.process.lines)
+        publish()
+        self.bench.until(
+            lambda: any(words in text for text in self.bench.process.lines[line:]),
+            again=self.drive, every=0.1,
+        )  # fmt: skip
+        assert not self.bench.results
+
+    # -- what devices publish
+
+    def point(self, publisher, frame: str, xyz) -> None:
+        msg = PointStamped(header=self.header(frame))
+        msg.point.x, msg.point.y, msg.point.z = map(float, xyz)
+        publisher.publish(msg)
+
+    def ray(self, frame: str, xyz, quaternion) -> None:
+        msg = PoseStamped(header=self.header(frame))
+        position, q = msg.pose.position, msg.pose.orientation
+        position.x, position.y, position.z = map(float, xyz)
+        q.x, q.y, q.z, q.w = map(float, quaternion)
+        self.pose.publish(msg)
+
+    def towards(self, frame: str, xyz) -> None:
+        msg = Vector3Stamped(header=self.header(frame))
+        msg.vector.x, msg.vector.y, msg.vector.z = map(float, xyz)
+        self.direction.publish(msg)
+
+
+def depth_message(header, encoding: str = '16UC1') -> Image:
+    depth = realsense.DEPTH_MM if encoding == '16UC1' else realsense.depth()
+    msg = Image()
+    fill_image(msg, depth.view(np.uint8).reshape(SIZE[0], -1), encoding, header)
+    msg.width = SIZE[1]
+    return msg
+
+
+def turn(start, end) -> np.ndarray:
+    """Return the quaternion (x, y, z, w) of the shortest turn from one direction to another."""
+    start, end = (np.asarray(v, float) / np.linalg.norm(v) for v in (start, end))
+    q = np.array([*np.cross(start, end), 1 + start @ end])
+    return q / np.linalg.norm(q)
+
+
+@pytest.fixture(scope='module')
+def robot():
+    with running_bench() as bench:
+        yield Robot(bench)
+
+
+@pytest.fixture(autouse=True)
+def fresh(robot):
+    robot.bench.clear()
+    assert not robot.bench.set(**AT_START)
+    robot.changed.clear()
+    robot.without_depth()
+    robot.show()
+    del robot.bench.results[:]
+
+
+def close(pixel, target) -> bool:
+    return np.abs(np.array(pixel) - target).max() <= 2
+
+
+@pytest.mark.parametrize('target', TARGETS)
+@pytest.mark.parametrize('frame', [FRAME, BASE])
+def test_rviz_click_on_a_surface(robot, frame, target):
+    """The tool publishes metres in the fixed frame, whatever that is."""
+    point = point_at(*target)
+    xyz = point if frame == FRAME else to_base(point)
+    assert close(robot.pixel(lambda: robot.point(robot.click, frame, xyz)), target)
