@@ -103,7 +103,7 @@ OUT_OF_RANGE = [
     ('clicked_point_space', '', "clicked_point_space is ''; allowed: auto"),
     ('handedness', 'left', "handedness is 'left'; allowed: right | left_unity"),
     ('ray_depth', 0.0, 'ray_depth is 0.0; allowed: 0.05 to 1000'),
-    ('image_rectified', 1, 'image_rectified is 1; must be of type bool (true | false)'),
+    ('image_rectified', 1, 'Wrong parameter type'),
     ('static_transform', '0 0 1 map', "static_transform: '0 0 1 map' is no transform; expected 'x"),
     ('max_sync_offset', -0.1, 'max_sync_offset is -0.1; allowed: 0 to 60'),
     ('prompt_timeout', float('nan'), 'prompt_timeout is nan; allowed: 0 to 86400'),
