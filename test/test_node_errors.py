@@ -113,7 +113,8 @@ BAD_GAZES = {
     'outside': ((160, 5), {}, r'\(160, 5\) is outside the image of 160 x 120 pixels: '
                 r'x must be in \[0, 160\), y in \[0, 120\)'),
     'normalized': ((0.5, -0.5), {}, r'\(0.5, -0.5\) is outside .* set gaze_space to normalized'),
-    '3-D': ((1, 1), {'frame_id': 'map', 'z': 2.0}, "frame 'map' with z = 2 means a 3-D point"),
+    'no calibration': ((1, 1), {'frame_id': 'map', 'z': 2.0}, 'no camera_info has been received on '
+                       '/.*/camera_info, .* if they are pixels, set the space parameter to pixel'),
     'stale': ((5, 5), {'stamp': 5 * SECOND}, 'the nearest image is .* s newer than the stamp'),
 }  # fmt: skip
 

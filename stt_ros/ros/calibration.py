@@ -42,8 +42,9 @@ class CameraInfos:
         info = self._latest
         if info is None:
             raise NotYetError(
-                f'no camera_info has been received on {self._topic.name}, which points in space '
-                'need (remap camera_info:=...)'
+                f'no camera_info has been received on {self._topic.name}, which points and rays in '
+                'space need (remap camera_info:=...); if they are pixels, set the space parameter '
+                'to pixel'
             )
         if self._camera is None or self._camera[0] is not info:
             self._camera = (info, camera_of(info))
