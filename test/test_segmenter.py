@@ -67,6 +67,17 @@ def test_many_gazes_equal_one_at_a_time(segmenter, image):
     assert segmenter.segment(image, []) == []
 
 
+def test_the_default_model_takes_many_gazes_of_a_small_image(image):
+    # Tokens that no gaze sees are left out: what is left is not contiguous in memory.
+    segmenter = Segmenter.create(device='cpu', precision='fp32')
+    small = np.ascontiguousarray(image[:240, :320])
+    gazes = [(20, 30), (300, 200)]
+    for gaze, result in zip(gazes, segmenter.segment(small, gazes), strict=True):
+        [alone] = segmenter.segment(small, [gaze])
+        ious = [h.predicted_iou for h in alone.hypotheses]
+        assert [h.predicted_iou for h in result.hypotheses] == pytest.approx(ious, abs=1e-3)
+
+
 @pytest.mark.parametrize('order', ['rgb', 'bgr', 'rgba', 'bgra'])
 def test_every_channel_order_gives_the_same_masks(segmenter, image, order):
     pixels = image[..., ::-1] if order.startswith('bgr') else image
