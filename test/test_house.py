@@ -21,7 +21,7 @@ LAYERS = (
     ('engines',),
     ('segmenter',),
     ('prompts',),
-    ('pictures', 'window', 'cli'),
+    ('pictures', 'window', 'evaluation', 'cli'),
 )
 
 

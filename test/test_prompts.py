@@ -91,8 +91,15 @@ def test_all_instances_of_several_boxes(world):
 
 
 def test_prompts_that_disagree_have_no_score(world):
-    (found,) = answer(world, IMAGE, [Points([(25, 35)]), Points([(100, 40)])])
-    assert found.score == 0
+    (found,) = answer(world, IMAGE, [Box(LEFT), Points([(100, 40)])])
+    assert found.score < 0.05
+
+
+def test_points_on_parts_make_their_union_one_object(world):
+    (found,) = answer(world, IMAGE, [Points([(50, 60), (100, 40)])])
+    assert np.array_equal(
+        found.mask(SIZE), rectangle(LEFT).mask(SIZE) | rectangle(RIGHT).mask(SIZE)
+    )
 
 
 def test_gazes_are_looked_at_once(world):

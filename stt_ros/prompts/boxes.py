@@ -9,12 +9,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from stt_ros.frame import Frame
+from stt_ros.prompts import grids
 from stt_ros.prompts.base import Candidate, PromptError
 from stt_ros.prompts.foreground import deepest_points, foreground
 from stt_ros.prompts.region import Region, box_iou, overlap
 
 # Part of a box's side by which a thing may stick out of a box drawn by hand.
 MARGIN = 0.05
+GRID = 3  # looks per side of a box
+DEEP = 3  # looks at what stands out in it
 
 
 class Box:
@@ -24,13 +27,12 @@ class Box:
     numbers or has no area.
     """
 
-    def __init__(self, box: Sequence[float], gazes: int = 4) -> None:
+    def __init__(self, box: Sequence[float]) -> None:
         self.box = _check_box(box)
-        self.gazes = gazes
         self.limits: Region | None = None
 
     def propose(self, frame: Frame) -> np.ndarray:
-        """Return the centre and the deepest points of what stands out from the box's surroundings.
+        """Return a grid around the centre, and deep points of what looks unlike the surroundings.
 
         Raises ``PromptError`` for a box outside the frame.
         """
@@ -46,11 +48,8 @@ class Box:
         grown = (x - w * MARGIN, y - h * MARGIN, w * (1 + 2 * MARGIN), h * (1 + 2 * MARGIN))
         limits = _whole(grown, frame.size)
         self.limits = Region(limits, np.ones((limits[3], limits[2]), bool))
-        left, top, w, h = pixels
-        centre = (left + (w - 1) / 2, top + (h - 1) / 2)
-        stands_out = foreground(frame, pixels)
-        deep = deepest_points(stands_out, self.gazes - 1, (left, top))
-        return np.array([centre, *deep])
+        deep = deepest_points(foreground(frame, pixels), DEEP, pixels[:2])
+        return np.concatenate([grids.grid(pixels, GRID), np.array(deep).reshape(-1, 2)])
 
     def score(self, candidates: Sequence[Candidate]) -> np.ndarray:
         """Return the IoU of each candidate's box with this one, times its share inside."""
@@ -71,10 +70,10 @@ class Boxes:
     ``mode='one_per_prompt'``. Raises ``PromptError`` as ``Box`` does, and for no box at all.
     """
 
-    def __init__(self, boxes: Sequence[Sequence[float]], gazes: int = 4) -> None:
+    def __init__(self, boxes: Sequence[Sequence[float]]) -> None:
         if not len(boxes):
             raise PromptError('there is no box; expected at least one, (x, y, width, height)')
-        self.boxes = [Box(box, gazes) for box in boxes]
+        self.boxes = [Box(box) for box in boxes]
 
     def propose(self, frame: Frame) -> np.ndarray:
         """Return the gazes of all boxes; raises ``PromptError`` for a box outside the frame."""

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All that was seen for prompts that mean the same thing, and what they say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+
+from stt_ros.prompts.base import Candidate, Prompt
+from stt_ros.prompts.region import Region, hull, inner
+
+Look = tuple[Candidate, ...]  # the candidates of one gaze, the most likely first
+
+LOWEST = 0.05  # predicted IoUs below count as this
+TRUST = 4  # power of the predicted IoU in a candidate's weight: the sure ones count much more
+DOUBT = 0.01  # added to agreements in weights, so that somebody votes when nobody agrees
+FLOOR = 1e-3  # an agreement of 0 still ranks masks by the other prompts
+LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6)  # shares of the votes that make a pixel part of a union
+
+
+class Scene:
+    """Candidates of several prompts' looks, weighed by what the prompts say of them.
+
+    Every candidate is a guess at the truth, as likely as its weight: the product of the prompts'
+    agreements and a power of the predicted IoU. A mask is good when the prompts agree with it and
+    its expected IoU with those guesses is high.
+    """
+
+    def __init__(self, prompts: Sequence[Prompt], looks: Sequence[Sequence[Look]]) -> None:
+        self.prompts = list(prompts)
+        self.negatives = all_negatives(prompts)
+        unique = {look[0].gaze: look for own in looks for look in own}
+        seen = [c for gaze in sorted(unique) for c in unique[gaze] if c.area]
+        seeds = [seed for prompt in prompts for seed in getattr(prompt, 'seeds', ())]
+        seen += sorted(seeds, key=lambda seed: (seed.box, seed.area))
+        # Agreement counts before the limits cut a leaking candidate down to a fitting one.
+        agreed = product(self.agreements(seen), len(seen))
+        likely = np.array([max(c.predicted_iou, LOWEST) for c in seen]).reshape(-1)
+        weights = (agreed + DOUBT) * likely**TRUST
+        limits = [p.limits for p in prompts if getattr(p, 'limits', None) is not None]
+        limited = [_limited(candidate, limits) for candidate in seen]
+        self.candidates = [c for c in limited if c.area]
+        self.weights = weights[[k for k, c in enumerate(limited) if c.area]]
+        self.alone = len(unique) == 1 and not seeds
+
+    def agreements(self, regions: Sequence[Candidate]) -> list[np.ndarray | None]:
+        """Return what each prompt says of masks: (R,) in [0, 1], or None: it abstains."""
+        if not regions:
+            return [np.empty(0) for _ in self.prompts]
+        said = [prompt.score(regions) for prompt in self.prompts]
+        return [None if a is None else np.clip(np.asarray(a, float), 0, 1) for a in said]
+
+    def ranks(self, regions: Sequence[Candidate]) -> np.ndarray:
+        """Return how good masks are, all in all: (R,)."""
+        said = [None if a is None else np.maximum(a, FLOOR) for a in self.agreements(regions)]
+        return product(said, len(regions)) * [self._expected_iou(region) for region in regions]
+
+    def unions(self) -> list[Candidate]:
+        """Return where the candidates agree, by the shares of the votes in ``LEVELS``."""
+        if self.alone or not self.candidates:
+            return []
+        box, votes = self._votes
+        first = self.candidates[int(self.weights.argmax())]
+        shares = self.weights / self.weights.sum()
+        stability = float(shares @ [c.stability for c in self.candidates])
+        found = []
+        for level in LEVELS:
+            region = Region.of_mask(votes > level, box[:2])
+            iou = float(shares @ [max(c.predicted_iou, LOWEST) for c in self.candidates])
+            found.append(Candidate(region.box, region.crop, first.gaze, iou, stability))
+        return [union for union in found if union.area]
+
+    @cached_property
+    def _votes(self) -> tuple[tuple[int, int, int, int], np.ndarray]:
+        """A box around all candidates and which share of the weights holds each pixel in it."""
+        box = (0, 0, 0, 0)
+        for candidate in self.candidates:
+            box = hull(box, candidate.box)
+        votes = np.zeros((box[3], box[2]), np.float32)
+        for weight, candidate in zip(self.weights, self.candidates, strict=True):
+            votes[inner(candidate.box, box)] += np.float32(weight) * candidate.crop
+        return box, votes / np.float32(self.weights.sum())
+
+    def _expected_iou(self, region: Region) -> float:
+        if self.alone:  # one look: the network knows best
+            return max(region.predicted_iou, LOWEST)
+        ious = [region.iou(candidate) for candidate in self.candidates]
+        return float(self.weights @ ious / self.weights.sum())
+
+
+def all_negatives(prompts: Sequence[Prompt]) -> np.ndarray:
+    """Return the points (K, 2) that some prompt has outside the thing."""
+    points = [np.asarray(getattr(p, 'negatives', ()), float).reshape(-1, 2) for p in prompts]
+    return np.unique(np.concatenate(points), axis=0)
+
+
+def product(said: Sequence[np.ndarray | None], count: int) -> np.ndarray:
+    """Return the product of what was said, (count,); those that abstain do not count."""
+    voted = [a for a in said if a is not None]
+    # Sorted, so that not even the last digit depends on the prompts' order.
+    return np.prod(np.sort(voted, axis=0), axis=0) if voted else np.ones(count)
+
+
+def _limited(candidate: Candidate, limits: Sequence[Region]) -> Candidate:
+    for limit in limits:
+        if candidate.shared_area(limit) < candidate.area:
+            candidate = candidate.reshaped(candidate.within(limit))
+    return candidate
