@@ -12,18 +12,6 @@ from pathlib import Path
 import numpy as np
 
 _WARM_UP = 3
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
-
-
-def keep_memory() -> None:
-    """Have the allocator keep what is freed, as it does by itself in a node that runs for long.
-
-    Else it depends on chance which of the tasks pays for asking the system for new pages.
-    """
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, 'mallopt'):
-        libc.mallopt(_M_MMAP_THRESHOLD, 2**25)
-        libc.mallopt(_M_TRIM_THRESHOLD, 2**30)
 
 
 def interleaved(

@@ -16,7 +16,8 @@ ROOMS_WITHOUT_TORCH = ('ros', 'gaze')
 
 # Which modules of the package the ROS-free ones below may use: each layer those before it.
 LAYERS = (
-    ('errors', 'boxsums', 'levels', 'painting', 'foveation', 'masks', 'frame', 'visualize'),
+    ('errors', 'allocator'),
+    ('boxsums', 'levels', 'painting', 'foveation', 'masks', 'frame', 'visualize'),
     ('layers', 'model', 'weights_io', 'download', 'zoo'),
     ('engines',),
     ('segmenter',),

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from geometry_msgs.msg import Point, PointStamped, PoseStamped, Vector3Stamped
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -11,7 +14,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from stt_ros.gaze.rays import forward
 from stt_ros.gaze.spaces import GazeError, RawGaze
 from stt_ros.msg import PromptArray
-from stt_ros.ros import dds
+from stt_ros.ros import dds, serialized
 from stt_ros.ros.pipeline import Pipeline, nanoseconds
 
 try:  # boxes of a detector, where its messages are installed
@@ -63,7 +66,9 @@ class Inputs:
         # The transport's topic belongs to the name that the user gave the image, remapped.
         topic = node.resolve_topic_name('image') + ('/compressed' if compressed else '')
         kind = CompressedImage if compressed else Image
-        image_topic = self._subscribe(kind, topic, pipeline.on_image, _IMAGES)
+        read = serialized.compressed_image if compressed else serialized.image
+        on_image = partial(self._on_image, read)
+        image_topic = self._subscribe(kind, topic, on_image, _IMAGES, raw=True)
         self._subscribe(PointStamped, 'gaze', self._on_gaze, _SAMPLES)
         self._subscribe(PoseStamped, 'gaze_pose', self._on_gaze_pose, _SAMPLES)
         self._subscribe(Vector3Stamped, 'gaze_direction', self._on_gaze_direction, _SAMPLES)
@@ -78,13 +83,21 @@ class Inputs:
             )
         return image_topic
 
-    def _subscribe(self, kind, topic: str, callback, qos: dict) -> str:
+    def _subscribe(self, kind, topic: str, callback, qos: dict, raw: bool = False) -> str:
         subscription = self._node.create_subscription(
             kind, topic, callback, QoSProfile(**qos),  # a new one: overrides are written into it
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(), raw=raw,
         )  # fmt: skip
         self._subscriptions.append(subscription)
         return subscription.topic_name
+
+    def _on_image(self, read: Callable, buffer: bytes) -> None:
+        try:
+            msg = read(buffer)
+        except ValueError as error:
+            self._pipeline.reject('image', error)
+            return
+        self._pipeline.on_image(msg)
 
     def _on_gaze(self, msg: PointStamped) -> None:
         space = self._node.parameters['gaze_space']

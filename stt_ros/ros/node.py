@@ -11,6 +11,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from stt_ros.allocator import keep_memory
 from stt_ros.ros import dds
 from stt_ros.ros.inputs import Inputs
 from stt_ros.ros.log import ThrottledLog
@@ -153,6 +154,7 @@ class SttNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> None:
     """Run the node until it is interrupted."""
+    keep_memory()
     dds.use_profile()
     loading = True
 

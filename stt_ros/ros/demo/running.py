@@ -15,6 +15,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from stt_ros.allocator import keep_memory
 from stt_ros.ros import dds
 
 AnyNode = TypeVar('AnyNode', bound=Node)
@@ -66,6 +67,7 @@ def spinning(make: Callable[[], AnyNode], args: Sequence[str] | None = None) -> 
 
     Signals stay with the caller, see `Stop`.
     """
+    keep_memory()
     dds.use_profile()  # the sender of images needs it most
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
