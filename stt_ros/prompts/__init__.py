@@ -15,11 +15,12 @@ from stt_ros.prompts.labels import Label, Labeller
 from stt_ros.prompts.mask import Mask
 from stt_ros.prompts.points import Points
 from stt_ros.prompts.region import Region
+from stt_ros.prompts.rounds import refine
 from stt_ros.prompts.strokes import Lasso, Polygon, Scribble
 from stt_ros.prompts.text import Text
 
 __all__ = [
     'MODES', 'Answer', 'Audio', 'Box', 'Boxes', 'Candidate', 'Everything', 'Example', 'Label',
     'Labeller', 'Lasso', 'Loader', 'Mask', 'Points', 'Polygon', 'Prompt', 'PromptError',
-    'PromptModelError', 'Region', 'Scribble', 'Text', 'answer',
+    'PromptModelError', 'Region', 'Scribble', 'Text', 'answer', 'refine',
 ]  # fmt: skip

@@ -15,7 +15,7 @@ import numpy as np
 from stt_ros.frame import Frame
 from stt_ros.prompts.base import Answer, Candidate, Prompt, PromptError, as_frame
 from stt_ros.prompts.clean import clean
-from stt_ros.prompts.negatives import cut_out
+from stt_ros.prompts.negatives import cut_out, looked_at
 from stt_ros.prompts.region import Region
 from stt_ros.prompts.scene import LOWEST, Look, Scene, all_negatives, product
 
@@ -61,11 +61,13 @@ def answer(
             'there are only negative points: nothing says where the thing is; add a positive point '
             'or another prompt'
         )
-    looks = segment(segmenter, frame, gazes, interpolation)
+    held_out = [looked_at(all_negatives([prompt])) for prompt in prompts]
+    looks = segment(segmenter, frame, [*gazes, *held_out], interpolation)
+    looks, away = looks[: len(prompts)], looks[len(prompts) :]
     groups = _groups(prompts, gazes) if mode == 'one_per_prompt' else [range(len(prompts))]
     answers: list[Answer] = []
     for group in groups:
-        scene = Scene([prompts[i] for i in group], [looks[i] for i in group])
+        scene = Scene(*([part[i] for i in group] for part in (prompts, looks, away)))
         if mode == 'all_instances':
             found = instances(scene, min_agreement, max_overlap)
         else:
@@ -79,7 +81,7 @@ def segment(
     segmenter, frame: Frame, gazes: Sequence[np.ndarray], interpolation: str = 'bilinear'
 ) -> list[list[Look]]:
     """Look at each prompt's gazes (K, 2), at nearly equal ones once: per prompt a look per gaze."""
-    merged = merge_gazes(np.concatenate(gazes))
+    merged = merge_gazes(np.concatenate([np.empty((0, 2)), *gazes]))
     results = segmenter.segment(frame, merged, interpolation) if len(merged) else []
     looks = [
         tuple(Candidate.of(hypothesis) for hypothesis in result.hypotheses) for result in results
@@ -125,7 +127,7 @@ def _finish(scene: Scene, candidate: Candidate, count: int, group, min_region_ar
     shape: Region = candidate
     if min_region_area:
         shape = clean(shape, min_region_area)
-    shape = cut_out(shape, scene.negatives, scene.candidates)
+    shape = cut_out(shape, scene.negatives)
     candidate = candidate.reshaped(shape)
     said = scene.agreements([candidate])
     agreement: list[float | None] = [None] * count

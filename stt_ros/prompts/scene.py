@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from stt_ros.prompts.base import Candidate, Prompt
+from stt_ros.prompts.negatives import trim
 from stt_ros.prompts.region import Region, hull, inner
 
 Look = tuple[Candidate, ...]  # the candidates of one gaze, the most likely first
@@ -28,13 +29,22 @@ class Scene:
     its expected IoU with those guesses is high.
     """
 
-    def __init__(self, prompts: Sequence[Prompt], looks: Sequence[Sequence[Look]]) -> None:
+    def __init__(
+        self,
+        prompts: Sequence[Prompt],
+        looks: Sequence[Sequence[Look]],
+        away: Sequence[Sequence[Look]] = (),
+    ) -> None:
+        """Take per prompt its looks at the thing, and those at its negative points."""
         self.prompts = list(prompts)
         self.negatives = all_negatives(prompts)
-        unique = {look[0].gaze: look for own in looks for look in own}
-        seen = [c for gaze in sorted(unique) for c in unique[gaze] if c.area]
+        unique = _by_gaze(looks)
+        seen = [c for look in unique for c in look if c.area]
         seeds = [seed for prompt in prompts for seed in getattr(prompt, 'seeds', ())]
         seen += sorted(seeds, key=lambda seed: (seed.box, seed.area))
+        if len(self.negatives):
+            others = _by_gaze(away)
+            seen = [trim(c, others, lambda r: product(self.agreements(r), len(r))) for c in seen]
         # Agreement counts before the limits cut a leaking candidate down to a fitting one.
         agreed = product(self.agreements(seen), len(seen))
         likely = np.array([max(c.predicted_iou, LOWEST) for c in seen]).reshape(-1)
@@ -101,6 +111,11 @@ def product(said: Sequence[np.ndarray | None], count: int) -> np.ndarray:
     voted = [a for a in said if a is not None]
     # Sorted, so that not even the last digit depends on the prompts' order.
     return np.prod(np.sort(voted, axis=0), axis=0) if voted else np.ones(count)
+
+
+def _by_gaze(looks: Sequence[Sequence[Look]]) -> list[Look]:
+    unique = {look[0].gaze: look for own in looks for look in own}
+    return [unique[gaze] for gaze in sorted(unique)]
 
 
 def _limited(candidate: Candidate, limits: Sequence[Region]) -> Candidate:
