@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 import realsense
 from geometry_msgs.msg import PointStamped, PoseStamped, Vector3Stamped
-from realsense import BASE, FRAME, MOUNT, SIZE, point_at, to_base, to_unity
+from realsense import BASE, FRAME, SIZE, point_at, to_base
 from ros_helpers import SECOND, Image, running_bench
 from ros_messages import picture, raw_image
-from sensor_msgs.msg import CameraInfo, PointCloud2
+from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
-from visualization_msgs.msg import Marker, MarkerArray
 
 from stt_ros.ros.images import fill_image
 

@@ -126,6 +126,13 @@ class Camera:
                 points = (points @ rotation).astype(np.float32)
         return points
 
+    def field_of_view(self, size: tuple[int, int], rectified: bool = False) -> np.ndarray:
+        """Return the least and the greatest x/z and y/z, (2, 2), that pixels look along."""
+        y, x = (np.linspace(-0.5, n - 0.5, 9) for n in size)
+        grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+        looks = self._undistorted(grid, size, rectified)
+        return np.stack([looks.min(axis=0), looks.max(axis=0)])
+
     def depth(self, points: np.ndarray, rectified: bool = False) -> np.ndarray:
         """Return how far points (N, 3) are along the axis of the (rectified) camera, in metres."""
         return points @ self._rotation()[2] if rectified else points[:, 2]
@@ -203,7 +210,7 @@ class Camera:
         d = self._coefficients()
         if d is None or not len(radius):
             return np.ones(radius.shape, bool)
-        ramp = np.linspace(0, np.max(radius), 256)
+        ramp = np.tan(np.linspace(0, np.arctan(np.max(radius)), 512))
         if self.model in _ANGULAR:
             angle = np.arctan(ramp)
             image = angle * np.polyval([*d[3::-1], 1.0], angle**2)
@@ -212,7 +219,7 @@ class Camera:
             above = np.polyval([k[4], k[1], k[0], 1.0], ramp**2)
             image = ramp * above / np.polyval([k[7], k[6], k[5], 1.0], ramp**2)
         turns = np.nonzero(np.diff(image) <= 0)[0]
-        return radius <= (ramp[turns[0]] if len(turns) and ramp[-1] > 0 else np.inf)
+        return radius <= (ramp[max(turns[0] - 1, 0)] if len(turns) and ramp[-1] > 0 else np.inf)
 
     def _to_image(self, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Return scale (2,) and shift (2,) from pixels of the full sensor to those of the image."""

@@ -75,7 +75,7 @@ def first_hit(ray: Ray, depth: np.ndarray, camera: Camera, rectified: bool = Fal
     for each pixel of the image. The ray passes unhurt behind things that the camera sees in front
     of it. Raises ``GazeError`` when it meets nothing.
     """
-    points = _in_sight(ray, depth)
+    points = _in_sight(ray, depth, camera, rectified)
     pixels, seen = camera.project(points, depth.shape, rectified)
     column, row = np.rint(np.clip(pixels, -1e6, 1e6)).astype(int).T
     seen &= (column >= 0) & (row >= 0) & (column < depth.shape[1]) & (row < depth.shape[0])
@@ -98,27 +98,47 @@ def first_hit(ray: Ray, depth: np.ndarray, camera: Camera, rectified: bool = Fal
     return points[i] + share * (points[j] - points[i])
 
 
-def _in_sight(ray: Ray, depth: np.ndarray) -> np.ndarray:
-    """Return points (N, 3) along the part of a ray in front of the camera, evenly in the image."""
+def _in_sight(ray: Ray, depth: np.ndarray, camera: Camera, rectified: bool) -> np.ndarray:
+    """Return points (N, 3) along the part of a ray that may be in the image, evenly there."""
     far = float(depth.max()) * 1.05
-    start, end = ray.origin, ray.at(2 * far + float(np.linalg.norm(ray.origin)))
-    start, end = _clip(start, end, NEAR, max(far, 2 * NEAR))
+    if not far > 0:
+        raise GazeError('nothing in the depth image was measured: all of it is 0 or not finite')
+    (left, top), (right, bottom) = camera.field_of_view(depth.shape, rectified)
+    margin = 0.1  # for the rotation of rectified cameras
+    planes = np.array(
+        [
+            (0, 0, 1, -NEAR),
+            (0, 0, -1, far),
+            (1, 0, margin - left, 0),
+            (-1, 0, margin + right, 0),
+            (0, 1, margin - top, 0),
+            (0, -1, margin + bottom, 0),
+        ]
+    )
+    start, end = _clip(ray, planes)
     spread = np.hypot(*(start[:2] / start[2] - end[:2] / end[2]))
-    # Two samples per pixel of a lens of common focal length; more do not find more.
-    count = int(np.clip(spread * 2 * max(depth.shape), 256, 4096))
+    pixels = spread * camera.focal_length(depth.shape, rectified)
+    count = int(np.clip(2 * pixels, 256, 4096))  # more than two per pixel do not find more
     share = np.linspace(0, 1, count)[:, None]
     weights = np.hstack([(1 - share) / start[2], share / end[2]])
     return weights @ np.stack([start, end]) / weights.sum(axis=1, keepdims=True)
 
 
-def _clip(start: np.ndarray, end: np.ndarray, near: float, far: float):
-    """Return the part of a segment whose depth z is between two planes."""
-    dz = end[2] - start[2]
-    planes = np.array([near, far])
-    if dz == 0:
-        shares = np.array([0.0, 1.0]) if near <= start[2] <= far else np.array([1.0, 0.0])
-    else:
-        shares = np.clip(np.sort((planes - start[2]) / dz), 0, 1)
-    if not shares[0] < shares[1]:
-        raise GazeError('the ray does not pass in front of the camera')
-    return start + shares[0] * (end - start), start + shares[1] * (end - start)
+def _clip(ray: Ray, planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends (3,) of the part of a ray on the inner sides of planes (N, 4), n.x + d >= 0.
+
+    The planes close: no ray is inside all of them for ever.
+    """
+    heights = planes[:, :3] @ ray.origin + planes[:, 3]
+    slopes = planes[:, :3] @ ray.direction
+    first, last = 0.0, np.inf
+    for height, slope in zip(heights, slopes, strict=True):
+        if slope > 0:
+            first = max(first, -height / slope)
+        elif slope < 0:
+            last = min(last, -height / slope)
+        elif height < 0:
+            last = -np.inf
+    if not first < last:
+        raise GazeError('the ray does not pass through what the camera sees')
+    return ray.at(first), ray.at(last)
