@@ -1,127 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Points and rays in space over DDS, in the forms that devices publish, before a real camera."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import realsense
-from geometry_msgs.msg import PointStamped, PoseStamped, Vector3Stamped
-from realsense import BASE, FRAME, SIZE, point_at, to_base
-from ros_helpers import SECOND, Image, running_bench
-from ros_messages import picture, raw_image
-from sensor_msgs.msg import CameraInfo
-from std_msgs.msg import Header
-
-from stt_ros.ros.images import fill_image
-
-PIXELS = picture(*SIZE)
-PERSON, WALL, BOX = (560, 300), (120, 120), (260, 440)
-TARGETS = [PERSON, WALL, BOX]
-AT_START = {
-    'mode': 'on_prompt', 'gaze_space': 'auto', 'clicked_point_space': 'auto',
-    'handedness': 'right', 'ray_depth': 2.0, 'image_rectified': False,
-    'static_transform': realsense.STATIC_TRANSFORM,
-}  # fmt: skip
-
-
-class Robot:
-    """The node, and what a robot's camera driver and a headset's bridge publish around it."""
-
-    def __init__(self, bench) -> None:
-        self.bench = bench
-        create = bench.node.create_publisher
-        self.info = create(CameraInfo, 'camera_info', 10)
-        self.gaze = create(PointStamped, 'gaze', 10)
-        self.pose = create(PoseStamped, 'gaze_pose', 10)
-        self.direction = create(Vector3Stamped, 'gaze_direction', 10)
-        self.click = create(PointStamped, 'clicked_point', 10)
-        self.depth = None
-        self.changed = {}  # fields of camera_info
-
-    def header(self, frame_id: str) -> Header:
-        return self.bench.header(frame_id=frame_id)
-
-    def show(self) -> None:
-        header = self.header(FRAME)
-        self.bench.take(raw_image(PIXELS, 'rgb8', header))
-        self.image_header = header
-
-    def with_depth(self) -> None:
-        if self.depth is None:
-            self.depth = self.bench.node.create_publisher(Image, 'depth', 10)
-
-    def without_depth(self) -> None:
-        if self.depth is not None:
-            self.bench.node.destroy_publisher(self.depth)
-            self.depth = None
-
-    def drive(self) -> None:
-        """Publish what the driver does with each image; the stamps of depth are 7 us older."""
-        info = CameraInfo(
-            header=self.image_header, height=SIZE[0], width=SIZE[1],
-            distortion_model=realsense.MODEL, d=realsense.D, k=realsense.K, r=realsense.R,
-            p=realsense.P,
-        )  # fmt: skip
-        for name, value in self.changed.items():
-            setattr(info, name, value)
-        self.info.publish(info)
-        if self.depth is not None:
-            stamp = self.image_header.stamp
-            before = stamp.sec * SECOND + stamp.nanosec - 7_000
-            self.depth.publish(depth_message(self.bench.header(before, FRAME)))
-
-    def answer(self, publish=lambda: None):
-        """Publish something once, drive, and return the next result."""
-        publish()
-        results = self.bench.results
-        return self.bench.until(lambda: results and results[-1], again=self.drive, every=0.1)
-
-    def pixel(self, publish) -> np.ndarray:
-        result = self.answer(publish)
-        assert result.header == self.image_header
-        return np.array([result.gaze.x, result.gaze.y])
-
-    def refused(self, publish, words: str) -> None:
-        line = len(self.bench.process.lines)
-        publish()
-        self.bench.until(
-            lambda: any(words in text for text in self.bench.process.lines[line:]),
-            again=self.drive, every=0.1,
-        )  # fmt: skip
-        assert not self.bench.results
-
-    # -- what devices publish
-
-    def point(self, publisher, frame: str, xyz) -> None:
-        msg = PointStamped(header=self.header(frame))
-        msg.point.x, msg.point.y, msg.point.z = map(float, xyz)
-        publisher.publish(msg)
-
-    def ray(self, frame: str, xyz, quaternion) -> None:
-        msg = PoseStamped(header=self.header(frame))
-        position, q = msg.pose.position, msg.pose.orientation
-        position.x, position.y, position.z = map(float, xyz)
-        q.x, q.y, q.z, q.w = map(float, quaternion)
-        self.pose.publish(msg)
-
-    def towards(self, frame: str, xyz) -> None:
-        msg = Vector3Stamped(header=self.header(frame))
-        msg.vector.x, msg.vector.y, msg.vector.z = map(float, xyz)
-        self.direction.publish(msg)
-
-
-def depth_message(header, encoding: str = '16UC1') -> Image:
-    depth = realsense.DEPTH_MM if encoding == '16UC1' else realsense.depth()
-    msg = Image()
-    fill_image(msg, depth.view(np.uint8).reshape(SIZE[0], -1), encoding, header)
-    msg.width = SIZE[1]
-    return msg
-
-
-def turn(start, end) -> np.ndarray:
-    """Return the quaternion (x, y, z, w) of the shortest turn from one direction to another."""
-    start, end = (np.asarray(v, float) / np.linalg.norm(v) for v in (start, end))
-    q = np.array([*np.cross(start, end), 1 + start @ end])
-    return q / np.linalg.norm(q)
+from realsense import BASE, FRAME, SIZE, point_at, to_base, to_unity
+from robot import PERSON, TARGETS, WALL, Robot, close, turn
+from ros_helpers import running_bench
 
 
 @pytest.fixture(scope='module')
@@ -132,16 +19,7 @@ def robot():
 
 @pytest.fixture(autouse=True)
 def fresh(robot):
-    robot.bench.clear()
-    assert not robot.bench.set(**AT_START)
-    robot.changed.clear()
-    robot.without_depth()
-    robot.show()
-    del robot.bench.results[:]
-
-
-def close(pixel, target) -> bool:
-    return np.abs(np.array(pixel) - target).max() <= 2
+    robot.fresh()
 
 
 @pytest.mark.parametrize('target', TARGETS)
@@ -151,3 +29,160 @@ def test_rviz_click_on_a_surface(robot, frame, target):
     point = point_at(*target)
     xyz = point if frame == FRAME else to_base(point)
     assert close(robot.pixel(lambda: robot.point(robot.click, frame, xyz)), target)
+
+
+@pytest.mark.parametrize('target', TARGETS)
+def test_point_of_a_headset_in_unitys_world(robot, target):
+    """HoloLens' hit_object_position: metres, left-handed, in a frame fixed to the world."""
+    robot.bench.set(gaze_space='world_3d', handedness='left_unity')
+    xyz = to_unity(to_base(point_at(*target)))
+    assert close(robot.pixel(lambda: robot.point(robot.gaze, BASE, xyz)), target)
+
+
+def test_point_in_the_cameras_own_axes(robot):
+    """As glasses say it that are the camera, whatever their frame_id."""
+    robot.bench.set(gaze_space='camera_3d')
+    point = point_at(*PERSON)
+    assert close(robot.pixel(lambda: robot.point(robot.gaze, 'tobii_glasses', point)), PERSON)
+
+
+HEAD = np.array([-0.35, 0.3, 1.5])  # of a person who stands beside the robot, in its frame
+
+
+@pytest.mark.parametrize('target', TARGETS)
+def test_pose_of_a_headset_in_unitys_world(robot, target):
+    """HoloLens' eye gaze: it looks along its z axis; what it meets first is in the depth image."""
+    robot.with_depth()
+    robot.bench.set(handedness='left_unity')
+    aimed = to_unity(to_base(point_at(*target)) - HEAD)
+    quaternion = turn((0, 0, 1), aimed)
+    assert close(robot.pixel(lambda: robot.ray(BASE, to_unity(HEAD), quaternion)), target)
+
+
+@pytest.mark.parametrize('target', TARGETS)
+def test_pose_of_a_right_handed_tracker(robot, target):
+    """It looks along its x axis."""
+    robot.with_depth()
+    quaternion = turn((1, 0, 0), to_base(point_at(*target)) - HEAD)
+    assert close(robot.pixel(lambda: robot.ray(BASE, HEAD, quaternion)), target)
+
+
+@pytest.mark.parametrize('frame', [FRAME, 'eyes'])
+@pytest.mark.parametrize('target', TARGETS)
+def test_direction_from_the_origin_of_a_frame(robot, frame, target):
+    """Of the camera's own, where no depth is needed, and of a tracker's mounted 0.1 m beside it."""
+    direction = point_at(*target)
+    if frame == 'eyes':
+        robot.with_depth()
+        robot.bench.set(static_transform=f'0.1 0 0 0 0 0 1 {FRAME} eyes')
+        direction = direction - (0.1, 0, 0)
+    assert close(robot.pixel(lambda: robot.towards(frame, 3 * direction)), target)
+
+
+def test_direction_in_a_point_message(robot):
+    """As simple bridges send it; the space has to be said."""
+    robot.bench.set(gaze_space='ray')
+    robot.with_depth()
+    robot.bench.set(static_transform=f'{realsense.STATIC_TRANSFORM}; 0 0 0 0 0 0 1 {FRAME} eyes')
+    assert close(robot.pixel(lambda: robot.point(robot.gaze, 'eyes', point_at(*WALL))), WALL)
+
+
+def test_ray_without_depth_ends_after_ray_depth(robot):
+    """The pixel depends on where it ends, because it does not start at the camera."""
+    direction = np.array([0.1, -0.2, 1.0])
+    direction /= np.linalg.norm(direction)
+    origin = np.array([-0.5, 0.1, -0.3])
+    quaternion = turn((1, 0, 0), direction)
+    pixels = []
+    for depth in (1.5, 4.0):
+        robot.bench.set(ray_depth=depth)
+        x, y, z = origin + depth * direction
+        pixels.append((realsense.K[0] * x / z + realsense.K[2],
+                       realsense.K[4] * y / z + realsense.K[5]))  # fmt: skip
+        found = robot.pixel(lambda: robot.ray(FRAME, origin, quaternion))
+        assert close(found, pixels[-1])
+        del robot.bench.results[:]
+        robot.show()
+    assert np.abs(np.subtract(*pixels)).max() > 20
+
+
+def test_rectified_images_are_those_of_p(robot):
+    """A camera whose P differs from its K: the parameter decides."""
+    robot.changed.update(p=[400.0, 0, 420, 0, 0, 400, 240, 0, 0, 0, 1, 0])
+    point = point_at(*PERSON)
+    x, y, z = point
+    for rectified in (False, True):
+        robot.bench.set(image_rectified=rectified)
+        target = (400 * x / z + 420, 400 * y / z + 240) if rectified else PERSON
+        robot.comes(lambda: robot.point(robot.click, FRAME, point), target)
+
+
+def test_what_is_taken_for_what_is_said_once_per_source(robot):
+    log = robot.bench.process
+    for _ in range(3):
+        robot.answer(lambda: robot.point(robot.click, FRAME, point_at(*PERSON)))
+    words = f"clicked_point: messages with frame_id '{FRAME}'"
+    said = [text for text in log.lines if words in text]
+    assert len(said) == 1
+    assert 'are taken for points in metres; if they are something else, set clicked_' in said[0]
+
+
+def unknown_frame(robot):
+    robot.point(robot.click, 'map', (1, 1, 1))
+
+
+REFUSED = {
+    'behind': (lambda robot: robot.point(robot.click, FRAME, (0.1, 0, -1)),
+               'point (0.100, 0.000, -1.000) m is behind the camera (z <= 0)'),
+    'outside': (lambda robot: robot.point(robot.click, FRAME, (2, 0, 1)),
+                'outside the image of 848 x 480 pixels'),
+    'unknown frame': (unknown_frame, f"no transform from frame 'map' to the camera's '{FRAME}'"),
+    'no frame': (lambda robot: robot.towards('', (0, 0, 1)), 'but frame_id is empty'),
+    'no direction': (lambda robot: robot.towards(FRAME, (0, 0, 0)),
+                     'the direction of the ray is (0, 0, 0)'),
+    'no rotation': (lambda robot: robot.ray(FRAME, (0, 0, 0), (0, 0, 0, 0)),
+                    'orientation (0, 0, 0, 0) is no rotation'),
+    'not finite': (lambda robot: robot.towards(FRAME, (0, float('nan'), 1)),
+                   'direction (0, nan, 1) is not finite'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', REFUSED)
+def test_what_cannot_be_used_is_explained(robot, name):
+    publish, words = REFUSED[name]
+    robot.refused(lambda: publish(robot), words)
+    assert not robot.bench.results
+
+
+@pytest.mark.skipif(find_spec('tf2_ros') is not None, reason='tf2_ros is installed here')
+def test_without_tf2_the_error_says_so(robot):
+    words = 'tf2_ros cannot be imported here (No module named'
+    robot.point(robot.click, 'odom', (1, 1, 1))
+    robot.bench.process.wait_for_log(
+        r"'odom'.*static_transform gives: 'base_link' to .*tf2_ros cannot be imported here \(No mod"
+    )
+    assert words in robot.bench.process.log()
+
+
+def test_calibration_of_another_size(robot):
+    robot.changed.update(width=640, height=480)
+    robot.refused(
+        lambda: robot.point(robot.click, FRAME, point_at(*PERSON)),
+        'camera_info describes images of 640 x 480 pixels, this one has 848 x 480',
+    )
+
+
+def test_calibration_of_twice_the_size(robot):
+    robot.changed.update(
+        width=2 * SIZE[1], height=2 * SIZE[0], k=[2 * v for v in realsense.K[:8]] + [1.0]
+    )
+    robot.comes(lambda: robot.point(robot.click, FRAME, point_at(*PERSON)), PERSON)
+
+
+def test_depth_that_is_none(robot, monkeypatch):
+    monkeypatch.setattr(Robot, 'ENCODING', 'mono8')
+    robot.with_depth()
+    robot.refused(
+        lambda: robot.towards(FRAME, (0, 0, 1)),
+        "depth image has encoding 'mono8'; allowed: 16UC1 (millimetres) and 32FC1 (metres)",
+    )

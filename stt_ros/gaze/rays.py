@@ -95,6 +95,8 @@ def first_hit(ray: Ray, depth: np.ndarray, camera: Camera, rectified: bool = Fal
         )
     i, j = before[hits[0]], after[hits[0]]
     share = behind[i] / (behind[i] - behind[j])
+    if behind[j] - behind[i] > 2 * step[hits[0]] + _THICKNESS:
+        share = 1.0  # over the edge of a thing and into its side
     return points[i] + share * (points[j] - points[i])
 
 

@@ -115,6 +115,6 @@ def to_cloud(header, points: np.ndarray, colours: np.ndarray) -> PointCloud2:
     cloud.row_step = 16 * len(points)
     cloud.is_dense = False
     data = array('B')
-    data.frombytes(values.data)
+    data.frombytes(values.view(np.uint8).data)
     cloud.data = data
     return cloud
