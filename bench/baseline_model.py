@@ -21,7 +21,7 @@ class Network(nn.Module):
 
     def forward(self, tokens: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """Segment each view."""
-        return self.mask_decoder(self.image_encoder(tokens, valid), valid)
+        return self.mask_decoder(self.image_encoder(tokens, valid), tokens, valid)
 
 
 class Encoder(nn.Module):
@@ -81,9 +81,12 @@ class Decoder(nn.Module):
         self.output_upscaling = nn.Sequential(*stages)
         self.mask_heads = Heads(masks, width, channels[-1])
         self.iou_prediction_head = Mlp(width, width, masks, hidden_layers=2)
+        channels, knots = config.pixel_channels, config.calibration
+        self.pixels = Pixels(width, channels, masks) if channels else None
+        self.calibration = Calibration(masks, knots) if knots else None
 
-    def forward(self, features: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """Map features (B,N+R,F) to logits (B,M,N,T,T) and ious (B,M)."""
+    def forward(self, features: Tensor, tokens: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Map features (B,N+R,F) and tokens to logits (B,M,N,T,T) and ious (B,M)."""
         batch, n = valid.shape
         context = features + torch.cat([self.pos_enc, self.reg_enc])
         queries = torch.cat([self.iou_token[None], self.mask_tokens]).expand(batch, -1, -1)
@@ -92,7 +95,46 @@ class Decoder(nn.Module):
         upscaled = self.output_upscaling(context[:, :n].flatten(0, 1)[..., None, None])
         upscaled = upscaled.unflatten(0, (batch, n))
         logits = torch.einsum('bmc,bncij->bmnij', self.mask_heads(queries[:, 1:]), upscaled)
-        return logits, self.iou_prediction_head(queries[:, 0])
+        if self.pixels:
+            logits = logits + self.pixels(tokens, context[:, :n], queries[:, 1:])
+        ious = self.iou_prediction_head(queries[:, 0])
+        return logits, self.calibration(ious) if self.calibration else ious
+
+
+class Pixels(nn.Module):
+    """Logits from the pixels: filters of 4 x 4, weighed by what a token and a mask make of them."""
+
+    def __init__(self, width: int, channels: int, masks: int) -> None:
+        super().__init__()
+        self.filters = nn.Linear(3 * 16, 16 * channels)
+        self.reading = nn.Linear(width, channels)
+        self.heads = Heads(masks, width, channels)
+
+    def forward(self, tokens: Tensor, context: Tensor, queries: Tensor) -> Tensor:
+        """Map tokens (B,N,3,T,T), context (B,N,F) and queries (B,M,F) to logits (B,M,N,T,T)."""
+        weight = self.filters.weight.view(-1, 3, 4, 4)
+        seen = F.conv2d(tokens.flatten(0, 1), weight, self.filters.bias, stride=4).relu()
+        # The 16 pixels of a block are in the order of a tree: halves of it, then halves of those.
+        seen = seen.unflatten(1, (2, 2, 2, 2, -1)).permute(0, 5, 6, 1, 3, 7, 2, 4)
+        seen = seen.reshape(*tokens.shape[:2], -1, *tokens.shape[3:])
+        weights = self.reading(context), self.heads(queries)
+        return torch.einsum('bnc,bmc,bncij->bmnij', *weights, seen)
+
+
+class Calibration(nn.Module):
+    """Straight lines between knots, and on beyond the first and the last."""
+
+    def __init__(self, masks: int, knots: int) -> None:
+        super().__init__()
+        self.register_buffer('said', torch.zeros(masks, knots))
+        self.register_buffer('true', torch.zeros(masks, knots))
+
+    def forward(self, ious: Tensor) -> Tensor:
+        """Map (B,M) to (B,M)."""
+        said, true = (x.expand(len(ious), -1, -1) for x in (self.said, self.true))
+        at = (torch.searchsorted(said, ious[..., None]) - 1).clamp(0, said.shape[-1] - 2)
+        (x0, x1), (y0, y1) = ((t.gather(2, at), t.gather(2, at + 1)) for t in (said, true))
+        return (y0 + (y1 - y0) * (ious[..., None] - x0) / (x1 - x0))[..., 0]
 
 
 class TwoWay(nn.Module):

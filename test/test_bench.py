@@ -48,10 +48,15 @@ def test_foveates_and_paints_alike(pattern, gaze):
     np.testing.assert_array_equal(painted.numpy(), pattern.paint(values, gaze, image.shape[:2]))
 
 
-def test_the_networks_agree():
+@pytest.mark.parametrize('ours', [{}, {'pixel_channels': 5, 'calibration': 6}])
+def test_the_networks_agree(ours):
     torch.manual_seed(3)
-    config = ModelConfig(2, 48, 3, decoder_width=32, decoder_mlp=64, pattern=SMALL)
+    config = ModelConfig(2, 48, 3, decoder_width=32, decoder_mlp=64, pattern=SMALL, **ours)
     model = SegmentThisThing(config).eval()
+    if ours:  # what training leaves there
+        calibration = model.mask_decoder.calibration
+        for knots in (calibration.said, calibration.true):
+            knots.copy_(torch.rand(knots.shape).cumsum(1) / 9)
     tokens, valid = baseline.foveate(SMALL, golden.image(12, 90, 70), (60, 10))
     assert not valid.all()
     logits, ious = baseline.Baseline(model).run(tokens, valid)
