@@ -19,6 +19,7 @@ from stt_ros.prompts.base import PromptError
 PACKAGES = "pip install 'transformers>=4.51,<6' sentencepiece protobuf scipy"
 WEIGHTS = ('model.safetensors', 'model-*.safetensors')
 OLD_WEIGHTS = ('pytorch_model.bin', 'pytorch_model-*.bin')
+VOCABULARIES = ('tokenizer.json', 'vocab.json', 'vocab.txt', '*.model')
 SETTINGS = ('*.json', '*.txt', '*.model')
 
 _log = logging.getLogger(__name__)
@@ -76,7 +77,17 @@ class Loader:
 
     def tokenizer(self, name: str):
         """Return a model's tokenizer; raises ``PromptModelError`` saying what to do."""
-        return self.once(('tokenizer', name), lambda: self._read('AutoTokenizer', name))
+
+        def make():
+            # Without these files transformers makes one that knows no words, and says nothing.
+            if not _has(self.folder(name), VOCABULARIES):
+                raise PromptModelError(
+                    f'{name} has no tokenizer: {self.folder(name)} holds none of '
+                    f'{", ".join(VOCABULARIES)}'
+                )
+            return self._read('AutoTokenizer', name)
+
+        return self.once(('tokenizer', name), make)
 
     def feature_extractor(self, name: str):
         """Return what prepares sound for a model; raises ``PromptModelError``."""
@@ -210,7 +221,7 @@ def _transformers():
 
 def _folder(name: str, local_files_only: bool) -> Path:
     path = Path(name).expanduser()
-    if path.is_dir():
+    if name and path.is_dir():
         if not (path / 'config.json').is_file():
             raise PromptModelError(
                 f'{path} holds no config.json: expected a folder as `hf download` fills it, with '
@@ -241,7 +252,9 @@ def _cached(name: str) -> Path | None:
         raise PromptModelError(str(error)) from error
     except Exception:  # which one says "not there" depends on the version
         return None
-    return found if (found / 'config.json').is_file() and _has_weights(found) else None
+    return (
+        found if (found / 'config.json').is_file() and _has(found, WEIGHTS + OLD_WEIGHTS) else None
+    )
 
 
 def _download(name: str) -> Path:
@@ -249,20 +262,20 @@ def _download(name: str) -> Path:
     _log.warning('downloading https://huggingface.co/%s (its licence is stated there)', name)
     try:
         found = Path(hub.snapshot_download(name, allow_patterns=[*SETTINGS, *WEIGHTS]))
-        if not _has_weights(found):
+        if not _has(found, WEIGHTS + OLD_WEIGHTS):
             found = Path(hub.snapshot_download(name, allow_patterns=[*SETTINGS, *OLD_WEIGHTS]))
     # Which HTTP library, and so which exceptions, depends on the version of huggingface_hub.
     except Exception as error:
         raise PromptModelError(
             f'cannot download {name}: {one_line(error)}: {_advice(name)}'
         ) from error
-    if not _has_weights(found):
+    if not _has(found, WEIGHTS + OLD_WEIGHTS):
         raise PromptModelError(f'{name} has no weights for PyTorch on the Hugging Face hub')
     return found
 
 
-def _has_weights(folder: Path) -> bool:
-    return any(any(folder.glob(pattern)) for pattern in (*WEIGHTS, *OLD_WEIGHTS))
+def _has(folder: Path, patterns: Sequence[str]) -> bool:
+    return any(any(folder.glob(pattern)) for pattern in patterns)
 
 
 def _advice(name: str) -> str:

@@ -173,7 +173,8 @@ class Labeller:
                 rows.append(text(input_ids=ids).pooler_output.float().cpu().numpy())
         rows = np.concatenate(rows)
         rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
-        return Table(rows, float(whole.logit_scale.exp()), float(whole.logit_bias))
+        scale, bias = whole.logit_scale.detach().exp(), whole.logit_bias.detach()
+        return Table(rows, float(scale), float(bias))
 
     def _fingerprint(self) -> str:
         """Name the table after all that it depends on: weights, phrases."""
