@@ -33,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if argv[:1] == ['demo']:
             return _demo(argv[1:])
+        if argv[:1] == ['eval']:
+            return _eval(argv[1:])
         arguments = _parser().parse_args(_attach_points(argv))
         return arguments.run(arguments) or 0
     except _ERRORS as error:
@@ -85,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     download.add_argument('--force', action='store_true', help='even if they are already there')
     download.set_defaults(run=_download)
 
+    commands.add_parser('eval', help='measure prompts on true masks (see stt_ros eval --help)')
     commands.add_parser('demo', help='camera, gaze and node over ROS 2 (see stt_ros demo --help)')
     return parser
 
@@ -233,6 +236,16 @@ def _download(arguments: argparse.Namespace) -> None:
     from stt_ros import zoo
 
     print(zoo.weights_path(arguments.name, arguments.force))
+
+
+def _eval(argv: list[str]) -> int:
+    from stt_ros.evaluation import app
+
+    parser = _Parser(prog='stt_ros eval', description='How well prompts find things.')
+    app.add_commands(parser)
+    arguments = parser.parse_args(argv)
+    arguments.run(arguments, lambda: _segmenter(arguments))
+    return 0
 
 
 def _demo(argv: list[str]) -> int:
