@@ -15,16 +15,19 @@ from pathlib import Path
 
 import numpy as np
 
-from stt_ros import __version__, pictures, window
+from stt_ros import __version__, cli_prompts, pictures, window
 from stt_ros.engines import DEVICES, PRECISIONS, EngineError
 from stt_ros.errors import WeightsError
+from stt_ros.prompts import PromptError
 
 
 class UsageError(Exception):
     """An argument that makes no sense."""
 
 
-_ERRORS = (UsageError, WeightsError, EngineError, pictures.PictureError, window.WindowError)
+_ERRORS = (
+    UsageError, WeightsError, EngineError, PromptError, pictures.PictureError, window.WindowError,
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     segment = commands.add_parser('segment', help='segment what a point of a picture lies on')
     segment.add_argument('image', type=Path, help='picture file')
     segment.add_argument(
-        '--point', type=point, action='append', required=True, metavar='X,Y',
+        '--point', type=point, action='append', metavar='X,Y',
         help='pixel looked at, from the top-left corner; may be given several times',
     )  # fmt: skip
     segment.add_argument('--out', type=Path, metavar='MASK.png', help='write the mask (0 or 255)')
@@ -70,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         'files of several points have _p1, _p2, ... in their names',
     )  # fmt: skip
     segment.add_argument('--json', action='store_true', help='print the results as JSON')
+    cli_prompts.add_arguments(segment, point)
     _add_model_options(segment)
     segment.set_defaults(run=_segment)
 
@@ -109,8 +113,8 @@ def _attach_points(argv: list[str]) -> list[str]:
     """Write ``--point -3,4`` as ``--point=-3,4``: argparse would take the value for an option."""
     attached: list[str] = []
     for word in argv:
-        if attached and attached[-1] == '--point':
-            attached[-1] = f'--point={word}'
+        if attached and attached[-1] in ('--point', '--negative', '--box', '--polygon', '--lasso'):
+            attached[-1] += f'={word}'
         else:
             attached.append(word)
     return attached
@@ -128,19 +132,32 @@ def point(text: str) -> tuple[float, float]:
 
 
 def _segment(arguments: argparse.Namespace) -> None:
-    if arguments.out:
-        pictures.check_writable(arguments.out, pictures.LOSSLESS)
-    if arguments.overlay:
-        pictures.check_writable(arguments.overlay)
-    files = [arguments.image, arguments.out, arguments.overlay]
-    named = [path.resolve() for path in files if path is not None]
-    if len(set(named)) < len(named):
-        raise UsageError('the picture, --out and --overlay must be different files')
+    _check_files(arguments)
     image = pictures.read(arguments.image)
-    results = _results(arguments, image)
+    if cli_prompts.asked(arguments):
+        reply = cli_prompts.answers(arguments, image, _segmenter)
+        for problem in reply.problems:
+            print(f'stt_ros: warning: {problem}', file=sys.stderr)
+        results, as_text = cli_prompts.write(arguments, image, reply.answers), cli_prompts.as_text
+    else:
+        results, as_text = _results(arguments, image), _as_text
     height, width = image.shape[:2]
     report = {'image': str(arguments.image), 'width': width, 'height': height, 'results': results}
-    print(json.dumps(report, indent=2) if arguments.json else _as_text(results))
+    print(json.dumps(report, indent=2) if arguments.json else as_text(results))
+
+
+def _check_files(arguments: argparse.Namespace) -> None:
+    if not arguments.point and not cli_prompts.asked(arguments):
+        raise UsageError('nothing says what is meant: --point X,Y or another prompt (see --help)')
+    for path in (arguments.out, arguments.labels):
+        if path:
+            pictures.check_writable(path, pictures.LOSSLESS)
+    if arguments.overlay:
+        pictures.check_writable(arguments.overlay)
+    files = [arguments.image, arguments.out, arguments.overlay, arguments.labels]
+    named = [path.resolve() for path in files if path is not None]
+    if len(set(named)) < len(named):
+        raise UsageError('the picture, --out, --overlay and --labels must be different files')
 
 
 def _results(arguments: argparse.Namespace, image: np.ndarray) -> list[dict]:

@@ -63,6 +63,38 @@ def answers(image: np.ndarray, found: Sequence, alpha: float = 0.5) -> np.ndarra
     return out
 
 
+def labels(found: Sequence, size: tuple[int, int]) -> np.ndarray:
+    """Return which answer each pixel of an image (H, W) belongs to, (H, W) uint16.
+
+    0: none, k: ``found[k - 1]``. Where answers overlap the earlier one has the pixel.
+    """
+    image = np.zeros(size, np.uint16)
+    for number in range(len(found), 0, -1):
+        x, y, width, height = found[number - 1].box
+        image[y : y + height, x : x + width][found[number - 1].crop] = number
+    return image
+
+
+def dot(image: np.ndarray, point: Sequence[float], colour: Sequence[int], radius: int) -> None:
+    """Draw a dot with a white rim at a point (x, y) into an image (H, W, 3) uint8."""
+    centre = (round(point[0]), round(point[1]))
+    cv2.circle(image, centre, radius + max(1, radius // 3), (255, 255, 255), -1, cv2.LINE_AA)
+    cv2.circle(image, centre, radius, colour, -1, cv2.LINE_AA)
+
+
+def line(
+    image: np.ndarray,
+    points: Sequence,
+    thickness: int,
+    colour: Sequence[int] = (0, 255, 0),
+    closed: bool = False,
+) -> None:
+    """Draw a line through points (x, y) into an image (H, W, 3) uint8."""
+    corners = np.round(np.asarray(points, float)).astype(np.int32)
+    for tint, width in (((0, 0, 0), thickness + 2), (colour, thickness)):
+        cv2.polylines(image, [corners], closed, tint, width, cv2.LINE_AA)
+
+
 def colour_of(number: int) -> tuple[int, int, int]:
     """Return the RGB colour of the answer with a number from 0: neighbours differ clearly."""
     if number == 0:

@@ -21,7 +21,8 @@ DEFAULTS = {spec.name: spec.default for spec in TABLE}
 TESTED_LIVE = {
     'mode', 'gaze_space', 'clicked_point_space', 'max_sync_offset', 'prompt_timeout',
     'max_hypotheses', 'interpolation', 'mask_threshold', 'overlay_alpha', 'handedness', 'ray_depth',
-    'image_rectified', 'static_transform',
+    'image_rectified', 'static_transform', 'everything_points', 'everything_budget',
+    'min_region_area', 'label_image',
 }  # fmt: skip
 
 
@@ -112,6 +113,10 @@ OUT_OF_RANGE = [
     ('interpolation', 'cubic', "interpolation is 'cubic'; allowed: bilinear | nearest"),
     ('mask_threshold', 20.5, 'mask_threshold is 20.5; allowed: -20 to 20'),
     ('overlay_alpha', 1.5, 'overlay_alpha is 1.5; allowed: 0 to 1'),
+    ('everything_points', 65, 'everything_points is 65; allowed: 1 to 64'),
+    ('everything_budget', -1.0, 'everything_budget is -1.0; allowed: 0 to 3600'),
+    ('min_region_area', -1, 'min_region_area is -1; allowed: 0 to 1e+06'),
+    ('label_image', 'all', "label_image is 'all'; allowed: first | cover"),
 ]  # fmt: skip
 
 
@@ -136,7 +141,9 @@ def test_wrong_types_are_refused(bench):
 def test_parameters_of_configure_are_refused_while_configured(bench):
     other = {
         'weights': 'stt-b', 'engine': 'torch', 'device': 'cpu', 'precision': 'fp32',
-        'cpu_threads': 2, 'image_transport': 'compressed',
+        'cpu_threads': 2, 'image_transport': 'compressed', 'text_model': 'clipseg',
+        'speech_model': 'whisper', 'example_model': 'facebook/dinov2-base', 'label_model': 'x',
+        'vocabulary': 'mug, spoon', 'local_files_only': True,
     }  # fmt: skip
     assert set(other) == {spec.name for spec in TABLE if spec.when == CONFIGURE}
     for name, value in other.items():

@@ -19,6 +19,7 @@ from stt_ros.ros.monitor import Monitor
 from stt_ros.ros.outputs import Outputs
 from stt_ros.ros.parameters import Parameters
 from stt_ros.ros.pipeline import Pipeline
+from stt_ros.ros.prompt_models import PromptModels
 from stt_ros.ros.services import Services
 from stt_ros.segmenter import Segmenter
 
@@ -38,6 +39,7 @@ class SttNode(LifecycleNode):
         self.log = ThrottledLog(self.get_logger())
         self.segmenter: Segmenter | None = None
         self.outputs: Outputs | None = None
+        self.prompt_models: PromptModels | None = None
         self.pipeline: Pipeline | None = None
         self._inputs: Inputs | None = None
         Services(self)
@@ -53,6 +55,7 @@ class SttNode(LifecycleNode):
             self.segmenter = Segmenter.create(**chosen, threads=self.parameters['cpu_threads'])
             self.segmenter.warm_up()
             self.outputs = Outputs(self)
+            self.prompt_models = PromptModels(self.parameters)
         except Exception as error:  # whatever a model file or a driver comes up with
             self.get_logger().error(f'cannot be configured: {error}')
             self._release()
@@ -110,9 +113,10 @@ class SttNode(LifecycleNode):
     def _release(self) -> None:
         if self.outputs is not None:
             self.outputs.destroy()
-        if self.segmenter is not None:
-            self.segmenter.close()
-        self.outputs = self.segmenter = None
+        for part in (self.segmenter, self.prompt_models):
+            if part is not None:
+                part.close()
+        self.outputs = self.segmenter = self.prompt_models = None
         self.parameters.configured = False
 
     def _diagnose(self) -> None:
@@ -122,6 +126,7 @@ class SttNode(LifecycleNode):
             hardware = self.segmenter.engine.description
             used = self.segmenter.engine.device_memory() / 2**20
             values.append(KeyValue(key='device memory (MiB)', value=f'{used:.0f}'))
+            values += self.prompt_models.memory()
         status = DiagnosticStatus(
             level=level,
             name=f'{self.get_fully_qualified_name().lstrip("/")}: segmentation',

@@ -106,6 +106,32 @@ TABLE = (
     Spec('mask_threshold', 0.0, LIVE, 'Logit above which a pixel is in the mask.',
          low=-20.0, high=20.0),
     Spec('overlay_alpha', 0.5, LIVE, 'Share of the tint in the overlay.', low=0.0, high=1.0),
+    Spec('text_model', 'owlv2', CONFIGURE,
+         'What finds words: owlv2, clipseg, grounding-dino, or the name or folder of a checkpoint '
+         'of such a model.'),
+    Spec('speech_model', 'moonshine', CONFIGURE,
+         'What understands speech: moonshine (English), whisper, or the name or folder of a '
+         'checkpoint of such a model.'),
+    Spec('example_model', 'facebook/dinov2-small', CONFIGURE,
+         'What compares with an example: the name or folder of a DINOv2 or DINOv3 model.'),
+    Spec('label_model', '', CONFIGURE,
+         'What names the answers: the name or folder of a SigLIP model, for example '
+         'google/siglip-base-patch16-224; empty: they get no names.'),
+    Spec('vocabulary', '', CONFIGURE,
+         'The names that answers may get, separated by commas; empty: the 133 classes of COCO.'),
+    Spec('local_files_only', False, CONFIGURE,
+         'Never download a model of a prompt: what is not on this machine is an error.'),
+    Spec('everything_points', 16, LIVE,
+         'Gazes per side of the grid of an EVERYTHING prompt: 16 are 256 gazes.', low=1, high=64),
+    Spec('everything_budget', 0.0, LIVE,
+         'Seconds that an EVERYTHING prompt may look; 0: until all is seen.', low=0.0, high=3600.0),
+    Spec('min_region_area', 0, LIVE,
+         'Pixels: in answers to prompts smaller holes are filled, smaller islands taken away.',
+         low=0, high=1000000),
+    Spec('label_image', 'first', LIVE,
+         'Whose pixels are in the label image: the first answer that has them, or cover: every '
+         'pixel belongs to one answer, the smallest that has it or the nearest.',
+         ('first', 'cover')),
     Spec('autostart', True, START,
          'Configure and activate at start, without a lifecycle manager.'),
 )  # fmt: skip

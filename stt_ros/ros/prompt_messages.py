@@ -16,6 +16,7 @@ from stt_ros.msg import MaskHypothesis, PromptArray, Segmentation
 from stt_ros.msg import Prompt as PromptMsg
 from stt_ros.prompts import Answer, Prompt, PromptError
 from stt_ros.ros.images import fill_image, to_frame
+from stt_ros.ros.prompt_models import PromptModels
 
 MODES = {
     PromptArray.ONE_OBJECT: 'one_object',
@@ -32,25 +33,30 @@ def to_mode(number: int) -> str:
     return MODES[number]
 
 
-def to_prompts(messages: Sequence[PromptMsg]) -> list[Prompt]:
-    """Return the prompts of an array; raises ``PromptError`` for the first that makes no sense."""
+def to_prompts(
+    messages: Sequence[PromptMsg], models: PromptModels, size: tuple[int, int]
+) -> list[Prompt]:
+    """Return the prompts of an array about an image of ``size`` (H, W).
+
+    Raises ``PromptError`` for the first that makes no sense, with its number.
+    """
     if not messages:
         raise PromptError('prompts is empty; at least one is needed (~/clear forgets the last)')
     found = []
     for number, message in enumerate(messages):
         try:
-            found.append(to_prompt(message))
+            found.append(to_prompt(message, models, size))
         except ValueError as error:
             raise PromptError(f'prompts[{number}]: {error}') from error
     return found
 
 
-def to_prompt(message: PromptMsg) -> Prompt:
+def to_prompt(message: PromptMsg, models: PromptModels, size: tuple[int, int]) -> Prompt:
     """Return one prompt; raises ``ValueError`` (mostly ``PromptError``) when it makes no sense."""
     if message.kind not in _KINDS:
         allowed = ', '.join(f'{number} ({name})' for number, (name, _) in _KINDS.items())
         raise PromptError(f'kind is {message.kind}; allowed: {allowed}')
-    return _KINDS[message.kind][1](message)
+    return _KINDS[message.kind][1](message, models, size)
 
 
 def to_points(points: Sequence[Point]) -> list[tuple[float, float]]:
@@ -65,19 +71,80 @@ def to_mask(message: Image, what: str = 'mask') -> np.ndarray:
     return to_frame(message).pixels > 0
 
 
-def _points(message: PromptMsg) -> Prompt:
+def _points(message: PromptMsg, *_) -> Prompt:
     return prompts.Points(to_points(message.points), to_points(message.negative_points))
 
 
-def _box(message: PromptMsg) -> Prompt:
-    box = message.box
-    return prompts.Box((box.x_offset, box.y_offset, box.width, box.height))
+def _box(message: PromptMsg, *_) -> Prompt:
+    return prompts.Box(_corner_and_size(message.box))
 
 
-_KINDS: dict[int, tuple[str, Callable[[PromptMsg], Prompt]]] = {
+def _scribble(message: PromptMsg, *_) -> Prompt:
+    over, beside = to_points(message.points), to_points(message.negative_points)
+    return prompts.Scribble([over] if over else [], [beside] if beside else [])
+
+
+def _polygon(message: PromptMsg, *_) -> Prompt:
+    return prompts.Polygon(to_points(message.points))
+
+
+def _lasso(message: PromptMsg, *_) -> Prompt:
+    return prompts.Lasso(to_points(message.points))
+
+
+def _mask(message: PromptMsg, _models, size: tuple[int, int]) -> Prompt:
+    mask, (x, y, width, height) = to_mask(message.mask), _corner_and_size(message.box)
+    if not any((x, y, width, height)):
+        return prompts.Mask(mask)
+    if mask.shape != (height, width):
+        raise PromptError(
+            f'mask of {mask.shape[1]} x {mask.shape[0]} pixels in a box of {width} x {height}: '
+            'they must be of one size (a box of zeros: the mask covers the image)'
+        )
+    if x + width > size[1] or y + height > size[0]:
+        raise PromptError(
+            f'box (x={x}, y={y}, {width} x {height}) of the mask leaves the image of '
+            f'{size[1]} x {size[0]} pixels'
+        )
+    full = np.zeros(size, bool)
+    full[y : y + height, x : x + width] = mask
+    return prompts.Mask(full)
+
+
+def _everything(*_) -> Prompt:
+    return prompts.Everything()
+
+
+def _example(message: PromptMsg, models: PromptModels, _size) -> Prompt:
+    if not message.picture.width:
+        return models.reference
+    return models.example(to_frame(message.picture).rgb(), to_mask(message.mask))
+
+
+def _text(message: PromptMsg, models: PromptModels, _size) -> Prompt:
+    return models.text(message.text)
+
+
+def _audio(message: PromptMsg, models: PromptModels, _size) -> Prompt:
+    return models.audio(np.asarray(message.audio, np.float32), message.audio_rate)
+
+
+_KINDS: dict[int, tuple[str, Callable[..., Prompt]]] = {
     PromptMsg.POINTS: ('POINTS', _points),
     PromptMsg.BOX: ('BOX', _box),
+    PromptMsg.SCRIBBLE: ('SCRIBBLE', _scribble),
+    PromptMsg.POLYGON: ('POLYGON', _polygon),
+    PromptMsg.LASSO: ('LASSO', _lasso),
+    PromptMsg.MASK: ('MASK', _mask),
+    PromptMsg.EVERYTHING: ('EVERYTHING', _everything),
+    PromptMsg.EXAMPLE: ('EXAMPLE', _example),
+    PromptMsg.TEXT: ('TEXT', _text),
+    PromptMsg.AUDIO: ('AUDIO', _audio),
 }
+
+
+def _corner_and_size(roi: RegionOfInterest) -> tuple[int, int, int, int]:
+    return roi.x_offset, roi.y_offset, roi.width, roi.height
 
 
 def to_boxes(detections) -> list[tuple[tuple[float, float, float, float], str]]:
@@ -123,18 +190,6 @@ def to_segmentation(answer: Answer, size: tuple[int, int], header, prompt_id: in
         label_probability=float(answer.label_probability or math.nan),
         agreement=[math.nan if a is None else float(a) for a in answer.agreement],
     )
-
-
-def to_labels(answers: Sequence[Answer], size: tuple[int, int]) -> np.ndarray:
-    """Return which answer each pixel belongs to, (H, W) uint16: k + 1 for ``answers[k]``, 0: none.
-
-    Where answers overlap the earlier one has the pixel.
-    """
-    labels = np.zeros(size, np.uint16)
-    for number in range(len(answers), 0, -1):
-        x, y, width, height = answers[number - 1].box
-        labels[y : y + height, x : x + width][answers[number - 1].crop] = number
-    return labels
 
 
 def fill_labels(image: Image, labels: np.ndarray, header) -> None:

@@ -10,7 +10,7 @@ from sensor_msgs.msg import Image
 from stt_ros import visualize
 from stt_ros.msg import SegmentationArray
 from stt_ros.ros.images import fill_image
-from stt_ros.ros.prompt_messages import fill_labels, to_labels
+from stt_ros.ros.prompt_messages import fill_labels
 
 
 class PromptOutputs:
@@ -33,7 +33,8 @@ class PromptOutputs:
             self._segmentations.publish(to_message(outcome))
         if self._labels.get_subscription_count():
             image = Image()
-            fill_labels(image, to_labels(outcome.answers, outcome.frame.size), outcome.header)
+            cover = self._node.parameters['label_image'] == 'cover'
+            fill_labels(image, outcome.labels(cover), outcome.header)
             self._labels.publish(image)
         if self._overlay.get_subscription_count():
             image, alpha = Image(), self._node.parameters['overlay_alpha']

@@ -7,19 +7,25 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-from stt_ros import prompts
+import numpy as np
+
+from stt_ros import prompts, visualize
 from stt_ros.frame import Frame
 from stt_ros.gaze.spaces import GazeError
 from stt_ros.msg import SegmentationArray
-from stt_ros.prompts import Answer, Prompt, PromptError
+from stt_ros.prompts import Answer, Prompt, PromptError, records
+from stt_ros.prompts.ask import Options, ask
 from stt_ros.ros import images
 from stt_ros.ros import prompt_messages as messages
 from stt_ros.ros.sharing import SharedEngine
 from stt_ros.ros.worker import Worker
 from stt_ros.segmenter import Segmenter
+
+# Positive and negative points (x, y) in pixels.
+Clicks = tuple[tuple, tuple]
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,11 @@ class Request:
     id: int  # 0: of a service call
     prompts: list[Prompt]
     mode: str
+    clicks: Clicks = ((), ())  # that corrected the one answer; new frames heed them, too
+
+    def all_prompts(self) -> list[Prompt]:
+        """Return the prompts, and the clicks as one more."""
+        return [*self.prompts, prompts.Points(*self.clicks)] if any(self.clicks) else self.prompts
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,16 @@ class Outcome:
     header: object
     frame: Frame
     answers: list[Answer]
+    message: str = ''  # which prompts were left out, and why
+    corrected: int = 0  # the answer that was corrected last
+    clicks: Clicks = ((), ())  # by which it was
+
+    def labels(self, cover: bool) -> np.ndarray:
+        """Return which answer each pixel belongs to, (H, W) uint16; see ``label_image``."""
+        size = self.frame.size
+        if cover:
+            return records.cover(self.answers, size).astype(np.uint16)
+        return visualize.labels(self.answers, size)
 
 
 class Prompting:
@@ -49,6 +70,7 @@ class Prompting:
         self._pipeline = pipeline
         self._engine = SharedEngine(node.segmenter.engine, pipeline.worker)
         self._segmenter = Segmenter(self._engine)
+        self._models = node.prompt_models
         self._ids = itertools.count(1)
         self._current: Request | None = None  # what is applied to every new frame
         self._forgotten = 0  # requests up to this number are not to be applied to new frames
@@ -105,43 +127,74 @@ class Prompting:
         return self._find(image.header, images.to_frame(image), request)
 
     def _find(self, header, frame: Frame, request: Request) -> Outcome:
-        answers = prompts.answer(
-            self._segmenter,
-            frame,
-            request.prompts,
-            request.mode,
-            interpolation=self._node.parameters['interpolation'],
+        parameters = self._node.parameters
+        options = Options(
+            interpolation=parameters['interpolation'],
+            min_region_area=parameters['min_region_area'],
+            points_per_side=parameters['everything_points'],
+            budget_ms=parameters['everything_budget'] * 1e3 or None,
+            labeller=self._models.labeller,
         )
-        self._last = Outcome(request, header, frame, answers)
+        reply = ask(self._segmenter, frame, request.all_prompts(), request.mode, options)
+        problems = '; '.join(reply.problems)
+        self._last = Outcome(request, header, frame, reply.answers, problems, clicks=request.clicks)
+        if reply.problems:
+            self._pipeline.reject('prompt', PromptError(self._last.message))
         return self._last
 
-    def request(self, prompt_messages, mode: int, prompt_id: int = 0) -> Request:
-        """Return the request of a list of Prompt messages; raises ``PromptError``."""
-        return Request(prompt_id, messages.to_prompts(prompt_messages), messages.to_mode(mode))
+    def request(self, image, prompt_messages, mode: int, prompt_id: int = 0) -> Request:
+        """Return the request of a list of Prompt messages; raises ``ValueError``."""
+        found = messages.to_prompts(prompt_messages, self._models, images.size(image))
+        return Request(prompt_id, found, messages.to_mode(mode))
 
     def refine(self, request, response) -> None:
         """Answer a Refine request: the last answer, corrected by clicks; raises ``ValueError``."""
-        last, mode = self._last, 'one_object'
-        if last is None:
+        last = self._last
+        if last is None or not last.answers:
             raise PromptError('there is no answer to refine yet: send prompts first')
-        clicks = prompts.Points(
-            messages.to_points(request.positive), messages.to_points(request.negative)
-        )
-        refined = Request(last.request.id, [*last.request.prompts, clicks], mode)
-        outcome = self._find(last.header, last.frame, refined)
-        if last.request is self._current:
-            self._current = refined
-        response.results = self.message(outcome).segmentations
+        new = messages.to_points(request.positive), messages.to_points(request.negative)
+        prompts.Points(*new)  # says what is wrong with them
+        which = _meant(last.answers, [*new[0], *new[1]])
+        old = last.clicks if which == last.corrected else ((), ())
+        clicks = (*old[0], *new[0]), (*old[1], *new[1])
+        answers = list(last.answers)
+        answers[which] = prompts.refine(
+            self._segmenter, last.frame, answers[which], *clicks, last.request.prompts,
+            self._node.parameters['interpolation'],
+        )  # fmt: skip
+        self._last = replace(last, answers=answers, corrected=which, clicks=clicks)
+        if last.request is self._current and last.request.mode == 'one_object':
+            self._current = replace(last.request, clicks=clicks)
+            self._last = replace(self._last, request=self._current)
+        self._outputs.publish(self._last, self.message)
+        response.results = [self.message(self._last).segmentations[which]]
+
+    def set_reference(self, request, _response) -> None:
+        """Keep a thing that examples are compared with; raises ``ValueError`` if none is shown."""
+        if request.picture.width:
+            picture = images.to_frame(request.picture).rgb()
+            mask = messages.to_mask(request.mask)
+        elif self._last is None or not self._last.answers:
+            raise PromptError('picture is empty, and no answer to prompts shows a thing either')
+        else:
+            picture = self._last.frame.rgb()
+            mask = self._last.answers[0].mask(self._last.frame.size)
+        example = self._models.example(picture, mask)
+        example.learn()  # a model that is missing is told now
+        self._models.reference = example
 
     def message(self, outcome: Outcome) -> SegmentationArray:
         """Return the message of what was found, stamped with its latency as of now."""
         header, size = outcome.header, outcome.frame.size
-        message = SegmentationArray(header=header, prompt_id=outcome.request.id)
+        message = SegmentationArray(
+            header=header, prompt_id=outcome.request.id, message=outcome.message
+        )
         for found in outcome.answers:
             segmentation = messages.to_segmentation(found, size, header, outcome.request.id)
             segmentation.latency = self._pipeline.latency(header)
             message.segmentations.append(segmentation)
-        messages.fill_labels(message.labels, messages.to_labels(outcome.answers, size), header)
+        cover = self._node.parameters['label_image'] == 'cover'
+        messages.fill_labels(message.labels, outcome.labels(cover), header)
         return message
 
     def _job(self, source: str, message, convert) -> Callable[[], None] | None:
@@ -159,10 +212,10 @@ class Prompting:
         if self._detections:
             self._detections.popleft()()
 
-    def _begin(self, source: str, image, convert: Callable[[], Request]) -> None:
+    def _begin(self, source: str, image, convert: Callable[..., Request]) -> None:
         """Answer new prompts; those that can be answered are in force from now on."""
         try:
-            request = convert()
+            request = convert(image)
             outcome = self.answer(image, request)
         except ValueError as error:
             self._pipeline.reject(source, error)
@@ -175,12 +228,17 @@ class Prompting:
         self._outputs.publish(self.answer(image, request), self.message)
         self._pipeline.monitor.count('prompt frames answered')
 
-    def _convert(self, message, number: int) -> Request:
-        return self.request(message.prompts, message.mode, number)
+    def _convert(self, message, number: int, image) -> Request:
+        return self.request(image, message.prompts, message.mode, number)
 
-    def _boxes(self, message, number: int) -> Request:
+    def _boxes(self, message, number: int, _image) -> Request:
         found = []
         for box, name in messages.to_boxes(message):
             found.append(prompts.Box(box))
             found[-1].label = name
         return Request(number, found, 'one_per_prompt')
+
+
+def _meant(answers: list[Answer], clicks: list) -> int:
+    """Return the number of the answer that clicks (x, y) correct: the one that has most of them."""
+    return int(np.argmax([np.count_nonzero(answer.contains(clicks)) for answer in answers]))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The services: segment once, refine, pause, forget the prompt."""
+"""The services: segment once, refine, show an example, pause, forget the prompt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from stt_ros.ros.pipeline import Pipeline
 from stt_ros.ros.worker import Worker
-from stt_ros.srv import Refine, Segment
+from stt_ros.srv import Refine, Segment, SetReference
 
 _INACTIVE = 'the node is not active: ros2 lifecycle set <node> activate'
 
@@ -26,6 +26,9 @@ class Services:
         own = ReentrantCallbackGroup()
         node.create_service(Segment, '~/segment', self._segment, callback_group=own)
         node.create_service(Refine, '~/refine', self._refine, callback_group=own)
+        node.create_service(
+            SetReference, '~/set_reference', self._set_reference, callback_group=own
+        )
         node.create_service(SetBool, '~/enable', self._enable)
         node.create_service(Trigger, '~/clear', self._clear)
 
@@ -47,6 +50,10 @@ class Services:
     async def _refine(self, request, response):
         """Correct the last answer to prompts."""
         return await self._prompting('refine', request, response)
+
+    async def _set_reference(self, request, response):
+        """Keep what examples are compared with."""
+        return await self._prompting('set_reference', request, response)
 
     async def _prompting(self, name: str, request, response):
         """Let the prompting's method of this name answer."""
@@ -113,7 +120,7 @@ def _answer(pipeline: Pipeline, image, request, response) -> None:
         )
     _check_image(image)
     prompting = pipeline.prompting
-    outcome = prompting.answer(image, prompting.request(request.prompts, request.mode))
+    outcome = prompting.answer(image, prompting.request(image, request.prompts, request.mode))
     message = prompting.message(outcome)
     response.results, response.labels = message.segmentations, message.labels
     response.message = message.message
