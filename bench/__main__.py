@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """``python -m bench``: what every stage costs. ``python -m bench node``: the running node.
+``python -m bench space``: points and rays in space, and the object's point cloud.
 
 The tables go to stdout, with --json FILE to a file too; --compare OLD NEW prints two such files.
 """
@@ -48,6 +49,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _measure(arguments: argparse.Namespace) -> dict:
+    if arguments.what == 'space':
+        from bench import space
+
+        return space.measure(arguments.sizes or space.SIZES, arguments.repeats)
     with tempfile.TemporaryDirectory(prefix='stt_bench_') as folder:
         from bench import scene
 
@@ -74,8 +79,9 @@ def _parser() -> argparse.ArgumentParser:
         prog='python -m bench', description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument(
-        'what', nargs='?', choices=('stages', 'node'), default='stages', help='default: stages'
-    )
+        'what', nargs='?', choices=('stages', 'node', 'space'), default='stages',
+        help='default: stages',
+    )  # fmt: skip
     parser.add_argument('--weights', default='default', help='model name or file')
     parser.add_argument(
         '--random', action='store_true', help='random weights: needs no file and costs the same'

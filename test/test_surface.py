@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import realsense
 
+from stt_ros.gaze import surface
 from stt_ros.gaze.spaces import GazeError
-from stt_ros.gaze.surface import fit, object_pixels, object_points
+from stt_ros.gaze.surface import fit
 
 SIZE = (60, 80)
 
@@ -17,6 +18,16 @@ def scene():
     depth[20:40, 30:50] = 1.0
     depth[20:40, 29] = depth[20:40, 50] = 1.9  # as stereo cameras see borders
     return depth
+
+
+def object_pixels(mask, corner, depth):
+    """Return which pixels of a mask are kept, (h, w) bool."""
+    index = surface.object_pixels(mask, corner, depth)
+    assert np.all(np.diff(index) > 0)
+    kept = np.zeros(depth.size, bool)
+    kept[index] = True
+    (x, y), (height, width) = corner, mask.shape
+    return kept.reshape(depth.shape)[y : y + height, x : x + width]
 
 
 def test_points_in_the_air_are_left_out():
@@ -56,7 +67,8 @@ def test_points_are_those_of_the_camera():
     lens, depth = realsense.camera(), realsense.depth()
     corner, mask = (500, 250), np.ones((100, 80), bool)
     kept = object_pixels(mask, corner, depth)
-    points = object_points(kept, corner, depth, lens)
+    index = surface.object_pixels(mask, corner, depth)
+    points = lens.to_points(depth.ravel()[index], index, realsense.SIZE)
     assert len(points) == kept.sum() > 7000
     rows, columns = np.nonzero(kept)
     for i in (0, len(points) // 2, -1):

@@ -106,21 +106,20 @@ class Camera:
         return vector / np.linalg.norm(vector)
 
     def to_points(
-        self, z: np.ndarray, corner: tuple[int, int], size: tuple[int, int], rectified: bool = False
+        self, z: np.ndarray, index: np.ndarray, size: tuple[int, int], rectified: bool = False
     ) -> np.ndarray:
-        """Return the points (h, w, 3) float32 that a part (h, w) of a depth image shows.
+        """Return the points (N, 3) float32 that pixels with known depth show.
 
-        ``z`` is in metres along the axis; ``corner`` (x, y) is its top left pixel in the image.
+        ``z`` (N,) is in metres along the axis; ``index`` (N,) counts the image's pixels row by row.
         """
-        (x, y), (height, width) = corner, z.shape
-        looks = self.directions(size, rectified)[y : y + height, x : x + width]
-        points = np.empty((height, width, 3), np.float32)
-        np.multiply(looks, z[..., None], out=points[..., :2])
-        points[..., 2] = z
+        points = np.empty((len(z), 3), np.float32)
+        looks = self.directions(size, rectified).reshape(-1, 2)
+        np.multiply(looks.take(index, axis=0), z[:, None], out=points[:, :2])
+        points[:, 2] = z
         if rectified:
             p = self._projection()
-            points[..., 0] -= p[0, 3] / p[0, 0]  # the second camera of a stereo pair
-            points[..., 1] -= p[1, 3] / p[1, 1]
+            points[:, 0] -= p[0, 3] / p[0, 0]  # the second camera of a stereo pair
+            points[:, 1] -= p[1, 3] / p[1, 1]
             rotation = self._rotation()
             if not np.array_equal(rotation, np.eye(3)):
                 points = (points @ rotation).astype(np.float32)

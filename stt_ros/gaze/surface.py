@@ -6,7 +6,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from stt_ros.gaze.camera import Camera
 from stt_ros.gaze.spaces import GazeError
 
 # Pixels within which the border of a mask may lie, and the share of the depth by which the depth
@@ -32,7 +31,9 @@ def fit(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def object_pixels(mask: np.ndarray, corner: tuple[int, int], depth: np.ndarray) -> np.ndarray:
-    """Return which pixels (h, w) bool of a mask have a depth that is the object's.
+    """Return the pixels (N,) of a mask that have a depth that is the object's, row by row.
+
+    They are counted row by row through the whole image.
 
     ``mask`` (h, w) bool is the part of the image whose top left pixel is ``corner`` (x, y); depth
     (H, W) float32 in metres, 0 where unknown. Left out are pixels without depth and, at the border
@@ -49,18 +50,5 @@ def object_pixels(mask: np.ndarray, corner: tuple[int, int], depth: np.ndarray) 
     padded = cv2.copyMakeBorder(mask.view(np.uint8), *(_BORDER,) * 4, cv2.BORDER_CONSTANT, value=0)
     side = 2 * _BORDER + 1
     core = cv2.erode(padded, np.ones((side, side)))[_BORDER:-_BORDER, _BORDER:-_BORDER]
-    return mask & (z > 0) & ~(jumps & (core == 0))
-
-
-def object_points(
-    kept: np.ndarray, corner: tuple[int, int], depth: np.ndarray, camera: Camera,
-    rectified: bool = False,
-) -> np.ndarray:  # fmt: skip
-    """Return the points (N, 3) float32 in the optical frame of pixels (h, w) bool, row by row.
-
-    ``corner`` and ``depth`` (H, W) are those of ``object_pixels``. Raises ``GazeError`` as
-    ``Camera.project`` does.
-    """
-    (x, y), (height, width) = corner, kept.shape
-    z = depth[y : y + height, x : x + width]
-    return camera.to_points(z, corner, depth.shape, rectified)[kept]
+    rows, columns = np.nonzero(mask & (z > 0) & ~(jumps & (core == 0)))
+    return (rows + y) * depth.shape[1] + columns + x

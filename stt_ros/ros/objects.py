@@ -14,7 +14,7 @@ from sensor_msgs.msg import PointCloud2, PointField
 
 from stt_ros.frame import Frame
 from stt_ros.gaze.pairing import SECOND
-from stt_ros.gaze.surface import object_pixels, object_points
+from stt_ros.gaze.surface import object_pixels
 from stt_ros.gaze.transforms import NotYetError
 from stt_ros.ros.scene import Scene
 from stt_ros.segmenter import Segmentation
@@ -60,7 +60,7 @@ class Objects:
         hypothesis = result.hypotheses[0]
         stamp = header.stamp.sec * SECOND + header.stamp.nanosec
         try:
-            points, colours = self._points(frame, hypothesis, stamp)
+            points, rgb = self._points(frame, hypothesis, stamp)
         except NotYetError as error:
             self._keep((header, frame, result), error)
             return
@@ -68,7 +68,7 @@ class Objects:
             self._reject('depth', error)
             return
         if outputs.object_points.get_subscription_count():
-            outputs.object_points.publish(to_cloud(header, points, colours))
+            outputs.object_points.publish(to_cloud(header, points, rgb))
         if outputs.object_centroid.get_subscription_count() and len(points):
             x, y, z = map(float, np.median(points, axis=0))
             outputs.object_centroid.publish(PointStamped(header=header, point=Point(x=x, y=y, z=z)))
@@ -77,12 +77,11 @@ class Objects:
         """Return points (N, 3) float32 and their colours (N, 3) uint8 RGB."""
         camera, _ = self._scene.infos.camera()
         depth = self._scene.depths.at(stamp, frame.size)
-        x, y, width, height = hypothesis.box
+        x, y, _, _ = hypothesis.box
         kept = object_pixels(hypothesis.crop, (x, y), depth)
         rectified = self._node.parameters['image_rectified']
-        points = object_points(kept, (x, y), depth, camera, rectified)
-        part = Frame(frame.pixels[y : y + height, x : x + width], frame.order)
-        return points, part.rgb()[kept]
+        points = camera.to_points(depth.ravel()[kept], kept, frame.size, rectified)
+        return points, colours(frame, kept)
 
     def _keep(self, what: tuple, reason: Exception) -> None:
         with self._lock:
@@ -97,7 +96,16 @@ class Objects:
             self._post(partial(self.publish, *waiting))
 
 
-def to_cloud(header, points: np.ndarray, colours: np.ndarray) -> PointCloud2:
+def colours(frame: Frame, index: np.ndarray) -> np.ndarray:
+    """Return the colours (N, 3) uint8 RGB of pixels (N,), counted row by row."""
+    if not len(index):
+        return np.empty((0, 3), np.uint8)
+    pixels = frame.pixels.reshape(frame.size[0] * frame.size[1], -1).take(index, axis=0)
+    pixels = pixels[None, :, 0] if frame.order == 'mono' else pixels[None]
+    return Frame(pixels, frame.order).rgb()[0]
+
+
+def to_cloud(header, points: np.ndarray, rgb: np.ndarray) -> PointCloud2:
     """Return a cloud of points (N, 3) float32 in metres and colours (N, 3) uint8 RGB.
 
     Fields x, y, z, rgb (float32; rgb holds the bytes 0, r, g, b as rviz and PCL expect them), one
@@ -105,9 +113,9 @@ def to_cloud(header, points: np.ndarray, colours: np.ndarray) -> PointCloud2:
     """
     values = np.empty((len(points), 4), np.float32)
     values[:, :3] = points
-    red, green, blue = colours.astype(np.uint32).T
+    red, green, blue = rgb.astype(np.uint32).T
     values[:, 3] = (red << 16 | green << 8 | blue).view(np.float32)
-    if create_cloud is not None:
+    if create_cloud is not None and len(values):  # it cannot make empty ones
         return create_cloud(header, _FIELDS, values)
     cloud = PointCloud2(header=header, height=1, width=len(points), fields=_FIELDS)
     cloud.is_bigendian = sys.byteorder == 'big'
