@@ -61,15 +61,16 @@ def _network(segmenter, image: np.ndarray, gazes: np.ndarray, repeats: int) -> N
 def _whole(segmenter, image: np.ndarray, arguments) -> None:
     """Print what everything-mode costs in all."""
     settings = Settings(points_per_side=arguments.points_per_side)
-    taken = []
+    taken, busy = [], []
     for _ in range(arguments.repeats):
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         found = everything(segmenter, image, settings)
         taken.append(time.perf_counter() - start)
+        busy.append(time.process_time() - cpu)
     verdict = 'within' if min(taken) <= GOAL else 'beyond'
     print(
         f'everything: best {min(taken):.2f} s, median {np.median(taken):.2f} s, '
-        f'{len(found)} masks; {verdict} the goal of {GOAL:g} s (of 256 gazes on two cores)'
+        f'{min(busy):.2f} s of processor time, {len(found)} masks; {verdict} the goal of {GOAL:g} s (of 256 gazes on two cores)'
     )
 
 

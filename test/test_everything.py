@@ -179,10 +179,16 @@ def test_enlarged_parts_are_looked_at_too(segmenter, image):
     steps = []
     asked = Settings(points_per_side=4, crop_layers=1, **KEEP_ALL)
     masks = everything.everything(segmenter, image, asked, progress=lambda *s: steps.append(s))
-    assert steps[-1] == (16 + 4 * 4, 32)
+    assert steps[-1] == (28, 28)  # 16 + 4 x 4, four of them where parts overlap
     boxes = np.array([m.box for m in masks])
     assert (boxes[:, :2] >= 0).all() and (boxes[:, :2] + boxes[:, 2:] <= (128, 96)).all()
     assert not any(everything._cut_off(m, (96, 128)) for m in masks)
+
+
+def test_where_parts_overlap_no_gaze_comes_twice():
+    parts = [grids.Crop((0, 0, 64, 64), 2), grids.Crop((16, 0, 64, 64), 2)]
+    (_, first), (_, second) = everything._gazes(parts, 4)
+    assert len(first) == 16 and len(second) == 4 and (second[:, 0] == 72).all()
 
 
 def test_small_regions_are_cleaned(segmenter, image):

@@ -177,15 +177,33 @@ def prompt_box(box):
     return box[0], box[1], min(box[2], SIZE[1] - box[0]), min(box[3], SIZE[0] - box[1])
 
 
-@settings(max_examples=60, deadline=None)
-@given(KNOWN, st.lists(INSIDE, min_size=1, max_size=3), st.lists(BOX, max_size=2), st.randoms())
-def test_order_and_abstention_change_nothing(known, points, boxes, random):
+@settings(max_examples=80, deadline=None)
+@given(
+    KNOWN, st.lists(INSIDE, min_size=1, max_size=3), st.lists(BOX, max_size=2),
+    st.lists(POINT, max_size=2), st.sampled_from(['one_object', 'all_instances']), st.randoms(),
+)  # fmt: skip
+def test_order_and_abstention_change_nothing(known, points, boxes, away, mode, random):
     world = worlds(known)
     asked = [Points([point]) for point in points] + [Box(box) for box in boxes]
-    expected = answer(world, IMAGE, asked)
+    asked += [Points(negative=[point]) for point in away if point not in points]
+    expected = answer(world, IMAGE, asked, mode)
     random.shuffle(asked)
-    assert same(answer(world, IMAGE, asked), expected)
-    assert same(answer(world, IMAGE, [*asked, Abstains()]), expected)
+    assert same(answer(world, IMAGE, asked, mode), expected)
+    assert same(answer(world, IMAGE, [*asked, Abstains()], mode), expected)
+
+
+@settings(max_examples=40, deadline=None)
+@given(KNOWN, st.lists(INSIDE, min_size=2, max_size=3, unique=True), POINT, st.randoms())
+def test_answers_per_prompt_follow_their_prompts(known, points, away, random):
+    world = worlds(known)
+    asked = [Points([point]) for point in points] + [Points(negative=[away]), Abstains()]
+    asked = [p for p in asked if isinstance(p, Abstains) or tuple(away) not in points]
+    order = list(range(len(asked)))
+    random.shuffle(order)
+    expected = answer(world, IMAGE, asked, 'one_per_prompt')
+    found = answer(world, IMAGE, [asked[k] for k in order], 'one_per_prompt')
+    ranks = [k for k in order if k < len(expected)]
+    assert same(found, [expected[k] for k in ranks])
 
 
 @settings(max_examples=60, deadline=None)

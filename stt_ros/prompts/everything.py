@@ -17,6 +17,7 @@ from stt_ros.frame import Frame
 from stt_ros.prompts import grids
 from stt_ros.prompts.base import Candidate, PromptError, as_frame
 from stt_ros.prompts.clean import clean
+from stt_ros.prompts.combine import SAME_GAZE
 
 CROP_EDGE = 20  # pixels: a mask nearer to a crop's edge is cut off by it
 
@@ -110,9 +111,9 @@ def looks(segmenter, frame, settings, deadline=None, progress=None, interpolatio
     """Yield (crop, segmentations) batch by batch until all is seen or the deadline (s) is past."""
     layers = grids.crops(frame.size, settings.crop_layers)
     places = [
-        (crop, crop.inside(grids.grid(crop.box, max(1, settings.points_per_side >> layer))))
+        (crop, crop.inside(gazes))
         for layer, row in enumerate(layers)
-        for crop in row
+        for crop, gazes in _gazes(row, max(1, settings.points_per_side >> layer))
     ]
     total, done = sum(len(gazes) for _, gazes in places), 0
     for crop, gazes in places:
@@ -125,6 +126,17 @@ def looks(segmenter, frame, settings, deadline=None, progress=None, interpolatio
             done += len(batch)
             if progress:
                 progress(done, total)
+
+
+def _gazes(row: Sequence[grids.Crop], per_side: int):
+    """Yield (crop, gazes) for the parts of a layer; where parts overlap no gaze comes twice."""
+    taken = np.empty((0, 2))
+    for crop in row:
+        gazes = grids.grid(crop.box, per_side)
+        apart = np.linalg.norm(gazes[:, None] - taken[None], axis=2)
+        gazes = gazes[(apart >= SAME_GAZE).all(axis=1)]
+        taken = np.concatenate([taken, gazes])
+        yield crop, gazes
 
 
 def nms(boxes: Sequence[Sequence[int]], max_iou: float) -> list[int]:
