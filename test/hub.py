@@ -3,6 +3,7 @@
 
 import hashlib
 import http.server
+import json
 import re
 import threading
 from contextlib import contextmanager
@@ -46,7 +47,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         hub.requests.append((self.command, name, span))
         if hub.status:
             return self.send_error(hub.status)
-        if f'/resolve/main/{name}' not in self.path or name not in hub.files:
+        if '/api/models/' in self.path:
+            return self._send_list()
+        places = {f'/resolve/{revision}/{name}' for revision in ('main', COMMIT)}
+        if not any(place in self.path for place in places) or name not in hub.files:
             self.send_response(404)
             self.send_header('X-Error-Code', 'EntryNotFound')
             self.send_header('Content-Length', '0')
@@ -66,6 +70,24 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == 'GET':
             self._send(content[first:])
+
+    def _send_list(self):
+        """Answer what the repository holds, in both ways that are asked for."""
+        files = self.hub.files
+        if '/tree/' in self.path:
+            listed = [
+                {'type': 'file', 'path': name, 'size': len(files[name]), 'oid': COMMIT}
+                for name in files
+            ]
+        else:
+            siblings = [{'rfilename': name} for name in files]
+            listed = {'id': 'a/b', 'sha': COMMIT, 'private': False, 'siblings': siblings}
+        body = json.dumps(listed).encode()
+        self.send_response(200)
+        self.send_header('Content-Type', 'application/json')
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def _send(self, content):
         if self.hub.stall:

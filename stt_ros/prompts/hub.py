@@ -247,14 +247,21 @@ def _folder(name: str, local_files_only: bool) -> Path:
 def _cached(name: str) -> Path | None:
     """Return a model's folder in the hub's cache if all of it is there; uses no network."""
     try:
-        found = Path(import_hub().snapshot_download(name, local_files_only=True))
+        hub = import_hub()
     except DownloadError as error:
         raise PromptModelError(str(error)) from error
-    except Exception:  # which one says "not there" depends on the version
-        return None
-    return (
-        found if (found / 'config.json').is_file() and _has(found, WEIGHTS + OLD_WEIGHTS) else None
-    )
+    for weights in (WEIGHTS, OLD_WEIGHTS):
+        try:
+            found = Path(
+                hub.snapshot_download(
+                    name, allow_patterns=[*SETTINGS, *weights], local_files_only=True
+                )
+            )
+        except Exception:  # which one says "not all is there" depends on the version
+            continue
+        if _has(found, ('config.json',)) and _has(found, weights):
+            return found
+    return None
 
 
 def _download(name: str) -> Path:
