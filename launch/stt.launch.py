@@ -35,6 +35,7 @@ TOPICS = (
     ),
     ('camera_info', '', None, 'Calibration topic; empty: camera_info beside the image topic'),
     ('depth', 'depth', None, 'Topic of depth images that are aligned to the image'),
+    ('points', 'points', None, "The camera's point cloud, which RViz shows to be clicked on"),
 )
 PARAMETERS = (
     ('weights', '', None, 'Model name or weights file'),
@@ -57,6 +58,7 @@ PROCESS = (
     ('use_respawn', 'false', BOOLEANS, 'Start the node again when it ends'),
     ('rviz', 'false', BOOLEANS, 'Also start rviz2 with image, overlay and mask'),
 )
+SHOWN = ('overlay', 'mask', 'object_points', 'markers')  # by RViz, of the outputs
 SHARE = Path(get_package_share_directory('stt_ros'))
 
 
@@ -111,7 +113,7 @@ def start(context):
         executable='stt_node',
         name=values['name'],
         parameters=parameter_sources(values),
-        remappings=list(topics.items()),
+        remappings=[(name, topic) for name, topic in topics.items() if name != 'points'],
         arguments=['--ros-args', '--log-level', values['log_level']],
         respawn=values['use_respawn'].lower() == 'true',
         respawn_delay=2.0,
@@ -119,8 +121,8 @@ def start(context):
     )
     if values['rviz'].lower() != 'true':
         return [node]
-    shown = {'/image': topics['image'], '/clicked_point': topics['clicked_point']}
-    shown.update({f'/stt/{output}': f'{values["name"]}/{output}' for output in ('overlay', 'mask')})
+    shown = {f'/{name}': topics[name] for name in ('image', 'clicked_point', 'points')}
+    shown.update({f'/stt/{output}': f'{values["name"]}/{output}' for output in SHOWN})
     rviz = Node(
         package='rviz2',
         executable='rviz2',

@@ -82,6 +82,9 @@ def test_rviz_layout_shows_what_the_node_publishes():
         if display['Class'] == 'rviz_default_plugins/Image'
     }
     assert shown == dict.fromkeys(('/image', '/stt/overlay', '/stt/mask'), 'Best Effort')
+    others = {d['Class'].split('/')[1]: d['Topic']['Value'] for d in layout['Displays'][4:]}
+    assert others == {'PointCloud2': '/points', 'MarkerArray': '/stt/markers'}
+    assert layout['Displays'][4]['Topic']['Value'] == '/stt/object_points'
     tools = {tool['Class']: tool for tool in layout['Tools']}
     assert tools['rviz_default_plugins/PublishPoint']['Topic']['Value'] == '/clicked_point'
 
@@ -201,3 +204,4 @@ def test_rviz_shows_the_nodes_topics(launched):
     _, rviz = launched(rviz='true', name='eye', image='/camera/image_raw')
     assert remaps(rviz)['/image'] == '/camera/image_raw'
     assert remaps(rviz)['/stt/overlay'] == 'eye/overlay'
+    assert remaps(rviz)['/stt/object_points'] == 'eye/object_points'
