@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from stt_ros import __version__, cli_prompts, pictures, window
-from stt_ros.engines import DEVICES, PRECISIONS, EngineError
+from stt_ros.engines import DEVICES, ENGINES, PRECISIONS, EngineError
 from stt_ros.errors import WeightsError
 from stt_ros.prompts import PromptError
 
@@ -91,6 +91,13 @@ def _parser() -> argparse.ArgumentParser:
     download.add_argument('--force', action='store_true', help='even if they are already there')
     download.set_defaults(run=_download)
 
+    export = commands.add_parser('export', help='write a model as a file for another engine')
+    export.add_argument('--engine', choices=('onnx',), default='onnx', help='default: onnx')
+    export.add_argument('--weights', default='default', metavar='NAME', help='name or file')
+    export.add_argument('--precision', choices=('fp32', 'fp16'), default='fp32')
+    export.add_argument('--out', type=Path, required=True, metavar='MODEL.onnx')
+    export.set_defaults(run=_export)
+
     commands.add_parser('eval', help='measure prompts on true masks (see stt_ros eval --help)')
     commands.add_parser('demo', help='camera, gaze and node over ROS 2 (see stt_ros demo --help)')
     return parser
@@ -103,6 +110,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument('--device', default='auto', help=f'{", ".join(DEVICES)} or cuda:N')
     parser.add_argument('--precision', default='auto', choices=PRECISIONS)
+    parser.add_argument('--engine', default='auto', choices=ENGINES, help='what runs the network')
     parser.add_argument(
         '--interpolation', default='bilinear', choices=('nearest', 'bilinear'),
         help='how the mask is painted: nearest as published, bilinear has smoother borders',
@@ -227,7 +235,9 @@ def _as_text(results: list[dict]) -> str:
 def _segmenter(arguments: argparse.Namespace):
     from stt_ros.segmenter import Segmenter
 
-    return Segmenter.create(arguments.weights, arguments.device, arguments.precision)
+    return Segmenter.create(
+        arguments.weights, arguments.device, arguments.precision, arguments.engine
+    )
 
 
 def _window(arguments: argparse.Namespace) -> None:
@@ -263,6 +273,13 @@ def _eval(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     arguments.run(arguments, lambda: _segmenter(arguments))
     return 0
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from stt_ros.engines import onnx_export
+
+    onnx_export.export(arguments.weights, arguments.out, arguments.precision)
+    print(arguments.out)
 
 
 def _demo(argv: list[str]) -> int:

@@ -148,16 +148,21 @@ class Calibration(nn.Module):
 
     def forward(self, ious: Tensor) -> Tensor:
         """Map (B,M) to (B,M), float32."""
-        slopes = self.true.diff() / self.said.diff()
+        slopes = _steps(self.true) / _steps(self.said)
         past = ious.float()[..., None] - self.said[:, :-1]
-        bends = (slopes.diff() * past[..., 1:].relu()).sum(-1)
+        bends = (_steps(slopes) * past[..., 1:].relu()).sum(-1)
         return self.true[:, 0] + slopes[:, 0] * past[..., 0] + bends
+
+
+def _steps(x: Tensor) -> Tensor:
+    """Return the differences along the last axis; OpenVINO knows no ``diff``."""
+    return x[..., 1:] - x[..., :-1]
 
 
 def _blocks(tokens: Tensor, size: int) -> Tensor:
     """Cut tokens (B,N,3,T,T) into blocks (B,N,(T/size)^2,3*size*size), in quadtree order."""
     batch, n, channels, side, _ = tokens.shape
-    levels = (side // size).bit_length() - 1
+    levels = int(side // size).bit_length() - 1  # int: of a tensor, while being traced
     split = tokens.reshape(batch * n, channels, *[2] * levels, size, *[2] * levels, size)
     halves = [d for i in range(levels) for d in (2 + i, 3 + levels + i)]
     ordered = split.permute(0, *halves, 1, 2 + levels, 3 + 2 * levels)

@@ -98,6 +98,12 @@ class SegmentThisThing(nn.Module):
         """Return logits (B,M,N,T,T), or with ``mask`` (B,) int64 that of each gaze: (B,1,N,T,T)."""
         return self.mask_decoder.draw(*seen, mask=mask)
 
+    def drawing_parts(self) -> list[nn.Module]:
+        """The modules that ``draw`` uses, and ``read`` does not."""
+        decoder = self.mask_decoder
+        parts = [decoder.output_upscaling, decoder.mask_heads]
+        return parts + ([decoder.pixels] if decoder.pixels else [])
+
     def token_readers(self) -> list[nn.Linear]:
         """The layers that take the tokens' values, as (channel, row, column)."""
         pixels = self.mask_decoder.pixels

@@ -111,9 +111,10 @@ class Segmenter:
         precision: str = 'auto',
         engine: str = 'auto',
         threads: int | None = None,
+        compiled: bool = False,
     ) -> Segmenter:
         """Load a model; see ``stt_ros.engines.create`` for the values and errors."""
-        return cls(engines.create(weights, device, precision, engine, threads))
+        return cls(engines.create(weights, device, precision, engine, threads, compiled))
 
     @property
     def pattern(self) -> FoveationPattern:
@@ -126,10 +127,12 @@ class Segmenter:
         gazes: Sequence[Sequence[float]],
         interpolation: str = 'bilinear',
         threshold: float = 0.0,
+        best_only: bool = False,
     ) -> list[Segmentation]:
         """Segment what each gaze (x, y), in pixels, points at; one result per gaze, in order.
 
         ``image`` is RGB (H, W, 3) or gray (H, W) uint8, or a ``Frame`` in its own channel order.
+        ``best_only`` makes the hypothesis of the highest predicted IoU alone, which is faster.
         Raises ``ValueError`` for an image that is none of these or a gaze outside it,
         ``EngineError`` when the engine cannot go on.
         """
@@ -142,8 +145,8 @@ class Segmenter:
             batch = gazes[start : start + MAX_BATCH]
             tokens, valid = self.pattern.foveate(frame.pixels, np.array(batch), frame.filler)
             if frame.reversed:
-                tokens = np.ascontiguousarray(tokens[:, :, ::-1])
-            logits, ious = self.engine.run(tokens, valid)
+                tokens = tokens[:, :, ::-1]  # put right by the copy that engines make anyway
+            logits, ious = self.engine.run(tokens, valid, best_only)
             for gaze, seen, maps, scores in zip(batch, tokens, logits, ious, strict=True):
                 # Copies: a result that is kept must not keep the whole batch.
                 view = View(self.pattern, gaze, frame.size, seen.copy())

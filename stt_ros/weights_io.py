@@ -161,7 +161,7 @@ def _choose(
     """Return name and numbers of the model that the file has to fit."""
     named = metadata.get('model')
     if 'config' in metadata and wanted in (None, named):
-        return named or path.stem, _parse_config(metadata['config'], path)
+        return named or path.stem, parse_config(metadata['config'], path)
     if wanted is None and named in configs:
         wanted = named
     if wanted is None:
@@ -169,7 +169,8 @@ def _choose(
     return wanted, configs[wanted]
 
 
-def _parse_config(text: str, path: Path) -> ModelConfig:
+def parse_config(text: str, path: Path) -> ModelConfig:
+    """Return the numbers of a model from JSON; ``path`` is for the ``WeightsError``."""
     try:
         fields = json.loads(text)
         if 'pattern' in fields:

@@ -68,6 +68,11 @@ def load(name: str = 'default', path: str | Path | None = None) -> SegmentThisTh
     return weights_io.fit(tensors, metadata, path, CONFIGS, wanted)
 
 
+def file_of(weights: str) -> Path:
+    """Return the file that ``load(weights)`` reads, downloaded if need be; it may not exist."""
+    return Path(weights).expanduser() if _is_path(weights) else weights_path(weights)
+
+
 def weights_path(name: str, force_download: bool = False) -> Path:
     """Return the weights file of a named model, after downloading it if need be.
 

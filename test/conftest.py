@@ -37,6 +37,8 @@ def free_domain():
 def pytest_configure(config):
     """Isolate this run, and every process that it starts, before anything imports rclpy."""
     domain = free_domain()
+    # What engines keep is kept for later test runs, too, but not where the user's own is.
+    os.environ.setdefault('STT_ROS_CACHE', str(Path(tempfile.gettempdir(), 'stt_ros_test_cache')))
     os.environ['ROS_DOMAIN_ID'] = str(domain.__enter__())
     config.add_cleanup(lambda: domain.__exit__(None, None, None))
     if os.environ.get('ROS_DISTRO') == 'humble':

@@ -141,9 +141,9 @@ def test_wrong_types_are_refused(bench):
 def test_parameters_of_configure_are_refused_while_configured(bench):
     other = {
         'weights': 'stt-b', 'engine': 'torch', 'device': 'cpu', 'precision': 'fp32',
-        'cpu_threads': 2, 'image_transport': 'compressed', 'text_model': 'clipseg',
-        'speech_model': 'whisper', 'example_model': 'facebook/dinov2-base', 'label_model': 'x',
-        'vocabulary': 'mug, spoon', 'local_files_only': True,
+        'cpu_threads': 2, 'torch_compile': True, 'image_transport': 'compressed',
+        'text_model': 'clipseg', 'speech_model': 'whisper', 'example_model': 'facebook/dinov2-base',
+        'label_model': 'x', 'vocabulary': 'mug, spoon', 'local_files_only': True,
     }  # fmt: skip
     assert set(other) == {spec.name for spec in TABLE if spec.when == CONFIGURE}
     for name, value in other.items():

@@ -152,7 +152,7 @@ def test_what_is_not_a_picture_is_refused(pixels, order, words):
 @pytest.mark.parametrize(
     ('choice', 'words'),
     [
-        ({'engine': 'tensorflow'}, "engine is 'tensorflow'; allowed: auto, torch"),
+        ({'engine': 'tensorflow'}, "engine is 'tensorflow'; allowed: auto, torch, openvino"),
         ({'device': 'tpu'}, "device is 'tpu'"),
         ({'precision': 'int3'}, "precision is 'int3'"),
         ({'device': 'cpu', 'precision': 'fp16'}, 'fp16'),
@@ -203,19 +203,16 @@ def test_a_result_does_not_keep_its_batch(segmenter, image):
     assert len({*result.hypotheses}) == 3  # can be kept in sets, compared, looked up
 
 
-def test_the_network_runs_in_few_sizes(weights, image, monkeypatch):
-    segmenter = Segmenter.create(str(weights), device='cpu', precision='fp32')
-    sizes = set()
-    model = segmenter.engine.model
-    monkeypatch.setattr(
-        segmenter.engine, 'model', lambda t, *more: sizes.add(t.shape[1]) or model(t, *more)
-    )
-    segmenter.warm_up()
-    warm = set(sizes)
-    for x in range(0, 640, 130):
-        for y in range(0, 480, 90):
-            segmenter.segment(image, [(x, y)])
-    assert sizes == warm and len(sizes) <= 8
+def test_the_best_alone_is_the_first_of_three(segmenter, image):
+    for three, one in zip(
+        segmenter.segment(image, GAZES), segmenter.segment(image, GAZES, best_only=True),
+        strict=True,
+    ):  # fmt: skip
+        [best] = one.hypotheses
+        assert best.predicted_iou == pytest.approx(three.hypotheses[0].predicted_iou, abs=1e-6)
+        seen = np.isfinite(best.logits)
+        np.testing.assert_array_equal(seen, np.isfinite(three.hypotheses[0].logits))
+        np.testing.assert_allclose(best.logits[seen], three.hypotheses[0].logits[seen], atol=1e-4)
 
 
 def test_a_closed_segmenter_says_so(weights, image):

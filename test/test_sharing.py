@@ -71,7 +71,7 @@ class Slow:
     def __init__(self, seconds):
         self.seconds, self.sizes = seconds, []
 
-    def run(self, tokens, valid):
+    def run(self, tokens, valid, best_only=False):
         self.sizes.append(len(tokens))
         time.sleep(self.seconds * len(tokens))  # the time that the work would take
         return tokens.astype(np.float32), valid.astype(np.float32)
@@ -93,7 +93,7 @@ def test_parts_are_as_large_as_time_allows(worker, seconds, largest):
 
 def test_errors_of_the_engine_arrive(worker):
     class Broken(Slow):
-        def run(self, tokens, valid):
+        def run(self, tokens, valid, best_only=False):
             raise EngineError('no memory left')
 
     with pytest.raises(EngineError, match='no memory left'):
@@ -105,7 +105,7 @@ def test_closing_ends_a_run(worker):
     begun, errors = threading.Event(), []
 
     class Endless(Slow):
-        def run(self, tokens, valid):
+        def run(self, tokens, valid, best_only=False):
             begun.set()
             return super().run(tokens, valid)
 

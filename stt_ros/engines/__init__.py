@@ -3,28 +3,46 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Protocol
 
 import numpy as np
 
+from stt_ros.engines import choice
 from stt_ros.errors import EngineError
 from stt_ros.foveation import FoveationPattern
 
-ENGINES = ('auto', 'torch')
+ENGINES = ('auto', 'torch', 'openvino', 'onnxruntime')
 DEVICES = ('auto', 'cpu', 'cuda')
 PRECISIONS = ('auto', 'fp32', 'bf16', 'fp16')
 
+# What runs an engine: the module in here, its class, and how its packages are installed.
+_CLASSES = {
+    'torch': (
+        'torch_engine', 'TorchEngine',
+        'pip install torch (https://pytorch.org/get-started says which build fits your machine)',
+    ),
+    'openvino': ('openvino_engine', 'OpenVinoEngine', "pip install 'stt_ros[openvino]'"),
+    'onnxruntime': (
+        'onnx_engine', 'OnnxEngine',
+        "pip install 'stt_ros[onnx]', or onnxruntime-gpu instead of onnxruntime for a GPU",
+    ),
+}  # fmt: skip
+
 
 class Engine(Protocol):
-    """A loaded network."""
+    """A loaded network. One engine may serve several threads: its runs take turns."""
 
     pattern: FoveationPattern
-    description: str  # model, device and precision, for logs and diagnostics
+    description: str  # model, device, engine, precision, why; for logs and diagnostics
 
-    def run(self, tokens: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def run(
+        self, tokens: np.ndarray, valid: np.ndarray, best_only: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Segment B foveated views: RGB tokens (B,N,3,T,T) uint8 and valid (B,N) bool.
 
         Returns logits (B,M,N,T,T), -inf where a token is invalid, and ious (B,M), both float32.
+        ``best_only`` asks for the mask of the highest predicted IoU alone, M = 1.
         """
 
     def warm_up(self) -> None:
@@ -43,10 +61,12 @@ def create(
     precision: str = 'auto',
     engine: str = 'auto',
     threads: int | None = None,
+    compiled: bool = False,
 ) -> Engine:
-    """Load a model by name or path and put it on a device.
+    """Load a model by name or path (an exported .onnx too) and put it on a device.
 
-    ``threads`` is for a CPU and the whole process: None leaves it alone, 0 keeps a core free.
+    ``threads`` is for a CPU, with PyTorch for the whole process: None leaves it alone, 0 keeps a
+    core free. ``compiled`` has PyTorch compile the network, which takes a minute or more.
     Raises ``EngineError`` for an engine, device or precision that cannot be had, and the zoo's
     errors for weights.
     """
@@ -57,11 +77,18 @@ def create(
     ):
         if value not in allowed and not (what == 'device' and value.startswith('cuda:')):
             raise EngineError(f'{what} is {value!r}; allowed: {", ".join(allowed)}')
+    weights = str(weights)
+    engine, why = choice.choose(engine, device, weights, compiled)
+    made = _class(engine)(weights, device, precision, threads, **choice.options(engine, compiled))
+    made.description += f' ({why})' if why else ''
+    return made
+
+
+def _class(engine: str) -> type:
+    module, name, cure = _CLASSES[engine]
     try:
-        from stt_ros.engines.torch_engine import TorchEngine
+        return getattr(import_module(f'stt_ros.engines.{module}'), name)
     except ImportError as error:
         raise EngineError(
-            f'PyTorch cannot be imported ({error}); install it: pip install torch '
-            '(https://pytorch.org/get-started says which build fits your machine)'
+            f"engine '{engine}' is not installed ({error}): {cure}; or use engine 'auto'"
         ) from error
-    return TorchEngine(weights, device, precision, threads)

@@ -3,101 +3,94 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 
 import numpy as np
 import torch
-from torch import nn
 
 from stt_ros import zoo
+from stt_ros.engines.batching import COARSE, FINE, BatchedEngine
+from stt_ros.engines.deploy import Network
+from stt_ros.engines.recorded import Recorder
 from stt_ros.errors import EngineError
-from stt_ros.layers import Doubling, SelfAttention
-from stt_ros.model import SegmentThisThing, normalise
 
-# Tokens are run in multiples of this number.
-_SIZE_STEP = 24
+DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 
-_DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+# Most gazes at once. A CPU is not faster with more: their activations leave its caches.
+_BATCH = {'cpu': 2, 'cuda': 32}
+
+_LOG = logging.getLogger('stt_ros')
 
 
-class TorchEngine:
+class TorchEngine(BatchedEngine):
     """Runs a model of the zoo; see ``stt_ros.engines.Engine``."""
 
     def __init__(
-        self, weights: str, device: str, precision: str, threads: int | None = None
+        self,
+        weights: str,
+        device: str,
+        precision: str,
+        threads: int | None = None,
+        compiled: bool = False,
     ) -> None:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         if threads is not None and self.device.type == 'cpu':
-            torch.set_num_threads(threads or _spare_threads())
-        self.model = _cast(zoo.load(weights), _DTYPES[self.precision]).to(self.device).eval()
-        self.pattern = self.model.config.pattern
-        self.description = f'{weights} on {self.device} with torch {self.precision}'
-
-    @torch.inference_mode()
-    def run(self, tokens: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return logits (B,M,N,T,T), -inf where a token is invalid, and ious (B,M), float32."""
-        if self.model is None:
-            raise EngineError('the engine is closed; make a new one')
-        positions = _needed(valid.any(axis=0))
-        logits, ious = self._forward(tokens[:, positions], valid[:, positions], positions)
-        full = np.full(
-            (*logits.shape[:2], *tokens.shape[1:2], *logits.shape[3:]), -np.inf, np.float32
+            torch.set_num_threads(threads or spare_threads())
+        model = zoo.load(weights)
+        self._compiled = compiled
+        super().__init__(
+            model.config,
+            f'{weights} on {self.device} with torch{" compiled" * compiled} {self.precision}',
+            str(self.device),
+            _BATCH[self.device.type],
+            # Compiling and recording cost more for each size than it saves.
+            COARSE if compiled or self.device.type == 'cuda' else FINE,
         )
-        full[:, :, positions] = logits.float().cpu().numpy()
-        full.swapaxes(1, 2)[~valid] = -np.inf
-        return full, ious.float().cpu().numpy()
-
-    def _forward(self, tokens: np.ndarray, valid: np.ndarray, positions: np.ndarray):
-        dtype = _DTYPES[self.precision]
-        tokens, valid, positions = (
-            torch.from_numpy(a).to(self.device) for a in (tokens, valid, positions)
-        )
-        positions = positions.expand(len(tokens), -1)
-        try:
-            with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
-                return self.model(normalise(tokens), valid, positions)
-        except torch.cuda.OutOfMemoryError as error:
-            raise EngineError(
-                f'{self.device} has no memory left for {len(tokens)} gazes at once: segment fewer '
-                f'at a time or use a smaller model ({str(error).splitlines()[0]})'
-            ) from error
+        self.network = Network(model, DTYPES[self.precision]).to(self.device)
+        function = torch.compile(self.network) if compiled else self.network
+        self._recorder = None
+        if self.device.type == 'cuda':
+            self._recorder = Recorder(function, self.device, exact=self.precision == 'fp32')
+        self._function = function
 
     def warm_up(self) -> None:
-        """Run once in each of the sizes that ``run`` uses."""
-        n, size = self.pattern.num_tokens, self.pattern.token_size
-        for used in (*range(_SIZE_STEP, n, _SIZE_STEP), n):
-            self.run(np.zeros((1, n, 3, size, size), np.uint8), np.arange(n)[None] < used)
+        """Run once in each of the sizes that ``run`` uses; tell how long compiling takes."""
+        start = time.monotonic()
+        if self._compiled:
+            _LOG.warning('torch.compile: compiling for %d sizes, minutes', len(self.sizes))
+        super().warm_up()
+        if self._compiled:
+            _LOG.warning('torch.compile: done after %.0f s', time.monotonic() - start)
+
+    @torch.inference_mode()
+    def _compute(
+        self, tokens: np.ndarray, valid: np.ndarray, seen: np.ndarray, best_only: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if self._recorder is not None:
+            return self._recorder.run(tokens, valid, seen, best_only)
+        arrays = np.ascontiguousarray(tokens[:, seen]), valid[:, seen], seen
+        logits, ious = self._function(*map(torch.from_numpy, arrays), best_only)
+        return logits.numpy(), ious.numpy()
 
     def device_memory(self) -> int:
         """Bytes that PyTorch holds on the CUDA device."""
         return torch.cuda.memory_reserved(self.device) if self.device.type == 'cuda' else 0
 
-    def close(self) -> None:
-        """Free the model and give CUDA memory back."""
-        self.model = None
-        if self.device.type == 'cuda':
+    def _free_cache(self) -> None:
+        if self._recorder is not None:
+            self._recorder.clear()
             torch.cuda.empty_cache()
 
-
-def _needed(seen: np.ndarray) -> np.ndarray:
-    """Positions of the tokens (N,) that are seen, filled up with others to one of a few sizes.
-
-    Leaving out what no gaze sees saves its time; every new size would cost memory and time too.
-    """
-    order = np.argsort(~seen, kind='stable')
-    return np.sort(order[: -(-max(1, seen.sum()) // _SIZE_STEP) * _SIZE_STEP])
+    def _free(self) -> None:
+        self.network = self._function = None
+        self._free_cache()
+        self._recorder = None
 
 
-def _cast(model: SegmentThisThing, dtype: torch.dtype) -> SegmentThisThing:
-    """Store the matrices in the numbers they are used in; sums and norms stay float32."""
-    for module in model.modules():
-        if isinstance(module, (nn.Linear, nn.Conv1d, SelfAttention, Doubling)):
-            module.to(dtype)
-    return model
-
-
-def _spare_threads() -> int:
+def spare_threads() -> int:
     """All cores but one; more than four only wait for each other on so few tokens."""
     return max(1, min(4, len(os.sched_getaffinity(0)) - 1))
 

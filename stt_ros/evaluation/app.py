@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from stt_ros import pictures
-from stt_ros.engines import DEVICES, PRECISIONS
+from stt_ros.engines import DEVICES, ENGINES, PRECISIONS
 from stt_ros.evaluation import claims, example, noc, truth
 from stt_ros.prompts import PromptModelError
 
@@ -38,6 +38,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         command.add_argument('--weights', default='default', help='name of a model, or a file')
         command.add_argument('--device', default='auto', help=f'{", ".join(DEVICES)} or cuda:N')
         command.add_argument('--precision', default='auto', choices=PRECISIONS)
+        command.add_argument('--engine', default='auto', choices=ENGINES)
 
 
 def _above_zero(text: str) -> int:

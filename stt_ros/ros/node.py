@@ -52,7 +52,11 @@ class SttNode(LifecycleNode):
         """Load and warm up the model; on failure log the reason and stay unconfigured."""
         chosen = {k: self.parameters[k] for k in ('weights', 'device', 'precision', 'engine')}
         try:
-            self.segmenter = Segmenter.create(**chosen, threads=self.parameters['cpu_threads'])
+            self.segmenter = Segmenter.create(
+                **chosen,
+                threads=self.parameters['cpu_threads'],
+                compiled=self.parameters['torch_compile'],
+            )
             self.segmenter.warm_up()
             self.outputs = Outputs(self)
             self.prompt_models = PromptModels(self.parameters)

@@ -60,8 +60,9 @@ class Spec:
 TABLE = (
     Spec('weights', 'default', CONFIGURE,
          'Model: default (embedded, Apache-2.0), stt-b, stt-l or stt-h (downloaded on first use, '
-         'CC BY-NC 4.0), or the path of a .safetensors or .pth file.'),
-    Spec('engine', 'auto', CONFIGURE, 'What runs the network.', ENGINES),
+         'CC BY-NC 4.0), or the path of a .safetensors, .pth or exported .onnx file.'),
+    Spec('engine', 'auto', CONFIGURE,
+         'What runs the network; auto takes the fastest that is installed, by a table.', ENGINES),
     Spec('device', 'auto', CONFIGURE,
          'Where the network runs; auto takes CUDA when there is some; cuda:1 the second device.',
          DEVICES),
@@ -70,6 +71,8 @@ TABLE = (
     Spec('cpu_threads', 0, CONFIGURE,
          'Threads of the network on a CPU; 0 leaves a core to the rest of the robot.',
          low=0, high=256),
+    Spec('torch_compile', False, CONFIGURE,
+         'Have PyTorch compile the network: some minutes at every start, faster afterwards.'),
     Spec('image_transport', 'raw', CONFIGURE,
          'raw subscribes to the image topic, compressed to its /compressed.',
          ('raw', 'compressed')),

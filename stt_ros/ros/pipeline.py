@@ -125,8 +125,9 @@ class Pipeline:
         frame = images.to_frame(msg)
         parameters = self._node.parameters
         return frame, self._node.segmenter.segment(
-            frame, points, parameters['interpolation'], parameters['mask_threshold']
-        )
+            frame, points, parameters['interpolation'], parameters['mask_threshold'],
+            best_only=parameters['max_hypotheses'] == 1,
+        )  # fmt: skip
 
     def message(self, result, header, gaze_id: int) -> SegmentationMsg:
         """Return the message of a result, stamped with its latency as of now."""

@@ -31,12 +31,14 @@ class SharedEngine:
         self.pattern = engine.pattern
         self.description = engine.description
 
-    def run(self, tokens: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def run(
+        self, tokens: np.ndarray, valid: np.ndarray, best_only: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return logits (B,M,N,T,T) and ious (B,M). Raises ``EngineError`` once it is closed."""
         parts, start = [], 0
         while start < len(tokens) or not parts:
             stop = start + self._size
-            parts.append(self._in_a_pause(tokens[start:stop], valid[start:stop]))
+            parts.append(self._in_a_pause(tokens[start:stop], valid[start:stop], best_only))
             start = stop
         logits, ious = zip(*parts, strict=True)
         return np.concatenate(logits), np.concatenate(ious)
@@ -52,12 +54,12 @@ class SharedEngine:
         """Make the run that is being done, and all later ones, end with an error."""
         self._closed = True
 
-    def _in_a_pause(self, tokens: np.ndarray, valid: np.ndarray):
+    def _in_a_pause(self, tokens: np.ndarray, valid: np.ndarray, best_only: bool):
         done: Future = Future()
 
         def job() -> None:
             try:
-                done.set_result(self._measured(tokens, valid))
+                done.set_result(self._measured(tokens, valid, best_only))
             except Exception as error:
                 done.set_exception(error)
 
@@ -65,9 +67,9 @@ class SharedEngine:
             raise EngineError('the node is being deactivated')
         return done.result()
 
-    def _measured(self, tokens: np.ndarray, valid: np.ndarray):
+    def _measured(self, tokens: np.ndarray, valid: np.ndarray, best_only: bool):
         start = time.monotonic()
-        result = self._engine.run(tokens, valid)
+        result = self._engine.run(tokens, valid, best_only)
         fitting = int(len(tokens) * PART / max(time.monotonic() - start, 1e-6))
         self._size = max(1, min(fitting, 2 * self._size, self._largest))
         return result
