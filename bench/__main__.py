@@ -36,8 +36,10 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.compare:
             report.show(report.compare(*map(report.load, arguments.compare)))
             return 0
-        if arguments.json:
-            report.check_writable(arguments.json)
+        for path in (arguments.json, arguments.plot):
+            if path:
+                report.check_writable(path)
+        draw = _drawing(arguments.what) if arguments.plot else None
         result = _measure(arguments)
     except report.BenchError as error:
         print(f'bench: error: {error}', file=sys.stderr)
@@ -45,7 +47,23 @@ def main(argv: list[str] | None = None) -> int:
     report.show(result)
     if arguments.json:
         report.save(result, arguments.json)
+    if draw:
+        draw(result, arguments.plot)
     return 0
+
+
+def _drawing(what: str):
+    from bench import report
+
+    try:
+        from bench import plot
+    except ImportError as error:
+        raise report.BenchError(
+            f'--plot needs matplotlib ({error}): pip install matplotlib'
+        ) from error
+    if what not in plot.COLUMNS:
+        raise report.BenchError(f'--plot draws {" and ".join(plot.COLUMNS)}, not {what}')
+    return plot.draw
 
 
 def _measure(arguments: argparse.Namespace) -> dict:
@@ -56,22 +74,30 @@ def _measure(arguments: argparse.Namespace) -> dict:
     with tempfile.TemporaryDirectory(prefix='stt_bench_') as folder:
         from bench import scene
 
-        weights, label = scene.weights(arguments.weights, arguments.random, Path(folder))
+        names = arguments.weights or ['default']
+        models = [scene.weights(name, arguments.random, Path(folder)) for name in names]
         if arguments.what == 'node':
             from bench import node
 
             return node.measure(
-                weights,
-                label,
+                *models[0],
                 arguments.sizes or [(854, 480), (1280, 720)],
                 arguments.rates,
+                arguments.transport,
                 60 * arguments.minutes if arguments.minutes else arguments.seconds,
                 Path(folder),
             )
         from bench import stages
 
         sizes = arguments.sizes or stages.SIZES
-        return stages.measure(weights, label, sizes, arguments.repeats, arguments.threads)
+        return stages.measure(
+            {label: weights for weights, label in models},
+            arguments.engines,
+            arguments.device,
+            sizes,
+            arguments.repeats,
+            arguments.threads,
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,24 +108,34 @@ def _parser() -> argparse.ArgumentParser:
         'what', nargs='?', choices=('stages', 'node', 'space'), default='stages',
         help='default: stages',
     )  # fmt: skip
-    parser.add_argument('--weights', default='default', help='model name or file')
+    parser.add_argument(
+        '--weights', nargs='+', metavar='NAME', help='model names or files; default: default'
+    )
     parser.add_argument(
         '--random', action='store_true', help='random weights: needs no file and costs the same'
     )
     parser.add_argument('--sizes', type=_size, nargs='+', metavar='WxH', help='of the images')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures to a file too')
+    parser.add_argument('--plot', type=Path, metavar='FILE', help='draw the figures as a PNG')
     parser.add_argument('--compare', type=Path, nargs=2, metavar=('OLD', 'NEW'), help='print both')
     group = parser.add_argument_group('stages')
+    group.add_argument(
+        '--engines', nargs='+', metavar='NAME', help='default: all that are installed'
+    )
+    group.add_argument('--device', default='cpu', help='cpu (default), cuda, cuda:N or auto')
     group.add_argument('--repeats', type=_count, default=30, help='default: 30')
     group.add_argument(
         '--threads', type=int, default=0, help='of the network; default 0: a core is left free'
     )
     group = parser.add_argument_group('node')
     group.add_argument(
-        '--rates', type=_positive, nargs='+', default=[25.0, 30.0], metavar='HZ',
-        help='of the camera; default: 25 30',
+        '--rates', type=_positive, nargs='+', default=[15.0, 30.0, 60.0, 120.0], metavar='HZ',
+        help='of the camera; default: 15 30 60 120',
     )  # fmt: skip
-    group.add_argument('--seconds', type=_positive, default=15.0, help='per case; default: 15')
+    group.add_argument(
+        '--transport', choices=('raw', 'compressed'), default='raw', help='default: raw'
+    )
+    group.add_argument('--seconds', type=_positive, default=10.0, help='per case; default: 10')
     group.add_argument('--minutes', type=_positive, help='instead; 5 show whether the memory grows')
     return parser
 

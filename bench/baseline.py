@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -29,6 +30,15 @@ class Baseline:
         self.pattern = model.config.pattern
         self.network = Network(model.config).eval()
         self.network.load_state_dict(model.state_dict())
+
+    def decode_raw(self, data: memoryview, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the pixels of a message as an image of its own."""
+        return np.frombuffer(data, np.uint8).reshape(shape).copy()
+
+    def decode_jpeg(self, data: bytes) -> np.ndarray:
+        """Return an image (H, W, 3) RGB."""
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
     def foveate(self, image: np.ndarray, gaze: tuple[float, float]) -> tuple[Tensor, Tensor]:
         """Return tokens (N, 3, T, T) uint8 and valid (N,) bool of an image (H, W, 3)."""

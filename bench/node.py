@@ -40,6 +40,7 @@ _PATIENCE = 60.0  # seconds that the node may take until its first result
 _WARM_UP = 3.0  # seconds from then on that count for nothing
 _LAST = 0.5  # seconds for the last results to come
 _MINUTE = 60.0
+_ACTIVE = 'active: images from'  # what the node says when it is
 _TICKS = os.sysconf('SC_CLK_TCK')
 
 
@@ -97,11 +98,13 @@ def measure(
     label: str,
     sizes: list[tuple[int, int]],
     rates: list[float],
+    transport: str,
     seconds: float,
     folder: Path,
 ) -> dict:
     """Return the figures of the node for every image size (W, H) and camera rate (Hz).
 
+    ``transport`` is 'raw' or 'compressed' (JPEG).
     Raises ``BenchError`` if one of the processes ends, the node gives no results or a signal comes.
     """
     environment = report.environment(
@@ -111,11 +114,13 @@ def measure(
     with Stop().on_signals() as stop, own_network():
         for size in sizes:
             for rate in rates:
-                case = {'image': '{}x{}'.format(*size), 'camera': f'{rate:g} Hz'}
-                print(f'measuring {" at ".join(case.values())} ...', file=sys.stderr, flush=True)
-                receiver, samples = _run(weights, size, rate, seconds, folder, stop)
+                case = {'image': '{}x{}'.format(*size), 'transport': transport}
+                case['camera'] = f'{rate:g} Hz'
+                print(f'measuring {" ".join(case.values())} ...', file=sys.stderr, flush=True)
+                options = ('--rate', str(rate), '--transport', transport)
+                receiver, started, samples = _run(weights, size, options, seconds, folder, stop)
                 latency.append(case | _timely(receiver, samples))
-                load.append(case | _costs(samples))
+                load.append(case | {'start-up s': started} | _costs(samples))
     return {
         'bench': 'node',
         'environment': environment,
@@ -129,17 +134,27 @@ def measure(
 def _run(
     weights: str,
     size: tuple[int, int],
-    rate: float,
+    options: tuple[str, ...],
     seconds: float,
     folder: Path,
     stop: Stop,
-) -> tuple[Receiver, list[Sample]]:
-    """Run one case; return what was received and a sample per second after the warm-up."""
+) -> tuple[Receiver, float, list[Sample]]:
+    """Run one case with a camera's options.
+
+    Returns what was received, the seconds that the node took from its process's start until it was
+    active, and a sample per second after the warm-up.
+    """
     image, gaze = scene.picture(size)
     pictures.write(folder / 'scene.png', image)
-    source = ('--image', str(folder / 'scene.png'), '--rate', str(rate), '--loop')
+    source = ('--image', str(folder / 'scene.png'), *options, '--loop')
+    transport = options[-1]
     with Processes(folder / 'log') as processes, spinning(Receiver) as receiver:
-        processes.start('node', 'stt_node', '--ros-args', '-p', f'weights:={json.dumps(weights)}')
+        parameters = (f'weights:={json.dumps(weights)}', f'image_transport:={transport}')
+        words = (word for parameter in parameters for word in ('-p', parameter))
+        start = time.monotonic()
+        processes.start('node', 'stt_node', '--ros-args', *words)
+        _wait(stop, processes, _PATIENCE, lambda: _ACTIVE in processes.output('node'), every=0.02)
+        started = round(time.monotonic() - start, 2)
         processes.start('gaze', 'gaze_player', '--point={},{}'.format(*gaze))
         processes.start('camera', 'camera_player', *source, '--wait-for', '1')
         _wait(stop, processes, _PATIENCE, lambda: receiver.results)
@@ -154,16 +169,20 @@ def _run(
             usage = processes.usage('node')
             samples.append(Sample(time.monotonic(), len(receiver.sent), *usage))
         _wait(stop, processes, _LAST)
-    return receiver, samples
+    return receiver, started, samples
 
 
 def _wait(
-    stop: Stop, processes: Processes, seconds: float, until: Callable = lambda: False
+    stop: Stop,
+    processes: Processes,
+    seconds: float,
+    until: Callable[[], bool] = lambda: False,
+    every: float = 0.1,
 ) -> None:
     """Wait for some time or until something comes true. Raises ``BenchError``."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and not until():
-        if not stop.wait_until(min(end, time.monotonic() + 0.1)):
+        if not stop.wait_until(min(end, time.monotonic() + every)):
             raise report.BenchError('interrupted')
         processes.check()
 

@@ -7,6 +7,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import cv2
 import golden
 import numpy as np
 import pytest
@@ -80,12 +81,22 @@ def test_the_peak_of_memory_is_seen():
 
 def test_the_stages_are_measured_written_and_compared(tmp_path):
     path = tmp_path / 'figures.json'
-    text = bench('--random', '--repeats', 1, '--sizes', '96x64', '160x90', '--json', path)
+    words = ('--random', '--engines', 'torch', '--repeats', 2, '--sizes', '96x64', '160x90')
+    text = bench(*words, '--json', path)
     result = json.loads(path.read_text())
     rows = result['tables']['milliseconds']
     assert {row['image'] for row in rows} == {'96x64', '160x90'}
+    assert {'decode raw', 'decode JPEG', 'foveate', 'encoder', 'decoder'} < {
+        row['stage'] for row in rows
+    }
     assert all(row['median'] > 0 and row['baseline median'] > 0 for row in rows)
     assert all(row['stage'] in text for row in rows)
+    torch_rows = {(r['stage'], r['image']): r for r in rows if r['engine'] == 'torch fp32'}
+    for image in ('96x64', '160x90'):
+        encoder, decoder, network = (
+            torch_rows[stage, image]['median'] for stage in ('encoder', 'decoder', 'network')
+        )
+        assert encoder + decoder == pytest.approx(network, rel=0.3)
     compared = report.compare(result, report.load(path))
     figures = [row for table in compared['tables'].values() for row in table]
     assert figures and all(row['new / old'] in (1.0, None) for row in figures)
@@ -97,7 +108,30 @@ def test_what_cannot_be_compared_or_written_is_named(tmp_path):
     assert f'{foreign} was not written by --json' in bench('--compare', foreign, foreign, code=1)
     missing = tmp_path / 'no' / 'such.json'
     assert f'cannot write {missing}' in bench('--json', missing, code=1)
+    assert f'cannot write {missing}' in bench('--plot', missing, code=1)
     assert "'12' is not a size" in bench('--sizes', '12', code=2)
+    assert '--plot draws stages and node, not space' in bench(
+        'space', '--plot', tmp_path / 'space.png', code=1
+    )
+    assert "engine is 'jax'" in bench('--engines', 'jax', code=1)
+
+
+def test_results_are_drawn(tmp_path):
+    plot = pytest.importorskip('bench.plot', reason='needs matplotlib', exc_type=ImportError)
+    stage = {'stage': 'foveate', 'engine': '-', 'model': '-', 'median': 1.0, 'p95': 1.5}
+    case = {'transport': 'raw', 'camera': '30 Hz', 'p50': 20.0, 'p95': 25.0}
+    bases = {'1x1': 9.0, '2x2': None}
+    rows = {
+        'stages': [stage | {'image': s, 'baseline median': b} for s, b in bases.items()],
+        'node': [case | {'image': s} for s in ('1x1', '2x2')],
+    }
+    for name, table in rows.items():
+        environment = {'processor': 'any', 'versions': 'some'}
+        result = {'bench': name, 'environment': environment, 'tables': {'figures': table}}
+        path = tmp_path / f'{name}.png'
+        plot.draw(result, path)
+        picture = cv2.imread(str(path))
+        assert picture.shape[0] > 200 and picture.std() > 10
 
 
 def test_the_running_node_is_measured(tmp_path):
@@ -107,4 +141,5 @@ def test_the_running_node_is_measured(tmp_path):
     bench('node', *words)
     results, process = json.loads(path.read_text())['tables'].values()
     assert results[0]['segmented'] > 0 and results[0]['p50'] > 0
+    assert 0 < process[0]['start-up s'] < 60
     assert process[0]['at the end'] > 50 and process[0]['CPU ms per image'] > 0
