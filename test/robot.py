@@ -83,11 +83,12 @@ class Robot:
                 depth_message(self.bench.header(before, FRAME), self.ENCODING)
             )
 
-    def answer(self, publish=lambda: None):
+    def answer(self, publish, drive=None):
         """Publish something once, drive, and return the next result."""
         publish()
         results = self.bench.results
-        return self.bench.until(lambda: results and results[-1], again=self.drive, every=0.1)
+        again = drive or self.drive
+        return self.bench.until(lambda: results and results[-1], again=again, every=0.1)
 
     def pixel(self, publish) -> np.ndarray:
         result = self.answer(publish)

@@ -65,6 +65,23 @@ def test_points_of_the_object(robot, encoding, monkeypatch):
     assert np.allclose(found, np.median(values[:, :3], axis=0), atol=1e-5)
 
 
+def test_depth_that_comes_after_the_result(robot):
+    """As aligned depth does, which takes longer to make than a mask on a GPU."""
+    robot.with_depth()
+    with robot.bench.watching(PointCloud2, 'stt/object_points') as [clouds]:
+        robot.bench.until(
+            lambda: clouds, again=lambda: (robot.drive(), robot.bench.click(*PERSON)), every=0.3
+        )
+        robot.fresh()
+        robot.with_depth()
+        robot.bench.until(lambda: robot.depth.get_subscription_count())
+        result = robot.answer(lambda: robot.bench.click(*PERSON), drive=lambda: None)
+        assert result.header == robot.image_header
+        assert result.header not in [cloud.header for cloud in clouds]
+        robot.drive()
+        robot.bench.result_of(robot.image_header, clouds)
+
+
 def test_markers_show_the_ray_and_where_it_ends(robot):
     robot.with_depth()
     direction = point_at(*BOX) - (0.2, 0, 0)

@@ -40,9 +40,9 @@ class Pipeline:
     def close(self) -> None:
         """Answer the requests that wait, and stop working."""
         self._waiting.close()
-        self.scene.close()
         self.prompting.close()  # before the worker, which it uses
         self.worker.stop()
+        self.scene.close()  # after the worker, which uses it
 
     def on_image(self, msg) -> None:
         """Take the newest frame."""
