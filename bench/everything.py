@@ -70,7 +70,8 @@ def _whole(segmenter, image: np.ndarray, arguments) -> None:
     verdict = 'within' if min(taken) <= GOAL else 'beyond'
     print(
         f'everything: best {min(taken):.2f} s, median {np.median(taken):.2f} s, '
-        f'{min(busy):.2f} s of processor time, {len(found)} masks; {verdict} the goal of {GOAL:g} s (of 256 gazes on two cores)'
+        f'{min(busy):.2f} s of processor time, {len(found)} masks; '
+        f'{verdict} the goal of {GOAL:g} s (of 256 gazes on two cores)'
     )
 
 

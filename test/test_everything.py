@@ -150,7 +150,7 @@ def test_everything_reports_progress_and_finds_masks(segmenter, image):
     masks = everything.everything(segmenter, image, asked, progress=lambda *s: steps.append(s))
     assert steps == [(5, 16), (10, 16), (15, 16), (16, 16)]
     assert masks and all(m.area == np.count_nonzero(m.crop) for m in masks)
-    sure = [m.predicted_iou * m.stability for m in masks]
+    sure = [m.predicted_iou for m in masks]
     assert sure == sorted(sure, reverse=True)
     kept = [m.box for m in masks]
     assert len(everything.nms(kept, 0.7)) == len(kept)

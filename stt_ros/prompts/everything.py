@@ -52,12 +52,16 @@ class Found(Candidate):
 
 @dataclass(frozen=True)
 class Settings:
-    """What everything-mode looks at and keeps; raises ``PromptError`` for values out of range."""
+    """What everything-mode looks at and keeps; raises ``PromptError`` for values out of range.
+
+    How sure a network is of a good mask differs from network to network, so by default nothing is
+    left out for it; SAM's own thresholds are 0.88 and 0.95.
+    """
 
     points_per_side: int = 16  # of the whole frame; enlarged parts have half as many per layer
     crop_layers: int = 0  # 1: also 2 x 2 parts, enlarged twice; 2: also 4 x 4; ...
-    min_predicted_iou: float = 0.3  # the network's own guess; it says little about the truth
-    min_stability: float = 0.6
+    min_predicted_iou: float = 0.0
+    min_stability: float = 0.0  # at one logit more and less
     max_box_iou: float = 0.7  # two masks whose boxes overlap more are one
     min_region_area: int = 0  # pixels: smaller holes are filled, smaller islands taken away
     batch: int = 16  # gazes between two looks at the clock
@@ -82,7 +86,7 @@ def everything(
     progress: Callable[[int, int], None] | None = None,
     interpolation: str = 'bilinear',
 ) -> list[Found]:
-    """Return all that is seen in a frame, the surest first.
+    """Return all that is seen in a frame, that of the highest predicted IoU first.
 
     ``frame`` is a ``Frame`` or RGB (H, W, 3) uint8. With a budget (milliseconds, for looking)
     what was found when it is used up is returned, at least that of the first batch; gazes come in
@@ -99,12 +103,11 @@ def everything(
             found += [_found(crop, h) for h in result.hypotheses if _sure(h, settings)]
     found = [f for f in found if f.area and not _cut_off(f, frame.size)]
     smallest = [f.crop_box[2] * f.crop_box[3] for f in found]
-    sureness = [f.predicted_iou * f.stability for f in found]
-    ranked = [found[k] for k in np.lexsort((-np.array(sureness), smallest))]
+    ranked = [found[k] for k in np.lexsort(([-f.predicted_iou for f in found], smallest))]
     kept = [ranked[k] for k in nms([f.box for f in ranked], settings.max_box_iou)]
     if settings.min_region_area:
         kept = _cleaned(kept, settings)
-    return sorted(kept, key=lambda f: -f.predicted_iou * f.stability)
+    return sorted(kept, key=lambda f: -f.predicted_iou)
 
 
 def looks(segmenter, frame, settings, deadline=None, progress=None, interpolation='bilinear'):
