@@ -4,6 +4,7 @@
 import gc
 import re
 import signal
+import threading
 import weakref
 from contextlib import closing
 
@@ -11,7 +12,8 @@ import pytest
 import torch
 from rclpy.lifecycle import TransitionCallbackReturn
 from ros_helpers import SECOND, Bench, Segment, node_here
-from ros_messages import picture
+from ros_messages import picture, raw_image
+from std_msgs.msg import Header
 
 from stt_ros import weights_io, zoo
 
@@ -263,12 +265,52 @@ def test_cleanup_frees_the_model_and_the_publishers():
         counts = []
         for _ in range(2):
             assert node.trigger_configure() == SUCCESS
-            model = weakref.ref(node.segmenter.engine.model)
-            assert model() is not None
+            engine = weakref.ref(node.segmenter.engine)
+            assert engine() is not None
             assert node.trigger_activate() == node.trigger_deactivate() == SUCCESS
             assert node.trigger_cleanup() == SUCCESS
             gc.collect()
-            assert model() is None
+            assert engine() is None
             counts.append([len(list(e)) for e in (node.publishers, node._managed_entities)])
         assert counts[0] == counts[1]
         assert counts[0][1] == 0
+
+
+def test_an_engine_without_memory_is_an_error_and_the_node_lives(capfd):
+    """The device is a stand-in that has none for a while; the way to the node's log is not."""
+    with node_here('-p', 'engine:=torch', '-p', 'device:=cpu') as (node, _):
+        assert node.trigger_configure() == SUCCESS
+        assert node.trigger_activate() == SUCCESS
+        engine, pipeline = node.segmenter.engine, node.pipeline
+        network = engine._function
+
+        def full(*tensors):
+            raise torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB.')
+
+        engine._function = full
+        done = threading.Event()
+        image = raw_image(PIXELS, 'rgb8', Header())
+        pipeline.worker.post(lambda: pipeline.segment(image, [(5, 5)]))
+        pipeline.worker.post(done.set)
+        assert done.wait(20)
+        log = capfd.readouterr().err
+        assert re.search('WARN.*segmentation: cpu has no memory left for 1 gaze.*CUDA out of', log)
+        assert pipeline.monitor.values()
+        engine._function = network
+        assert len(pipeline.segment(image, [(5, 5)])[1]) == 1
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (('engine:=onnxruntime', 'weights:=/no/model.onnx'), 'there is no exported file /no/model'),
+        (('engine:=torch', 'weights:=x.onnx'), "x.onnx is an exported file, for engine 'onnxrunt"),
+    ],
+)
+def test_an_engine_that_cannot_be_had(arguments, words, capfd):
+    if 'onnxruntime' in arguments[0]:
+        pytest.importorskip('onnxruntime')
+    with node_here(*(word for argument in arguments for word in ('-p', argument))) as (node, _):
+        assert node.trigger_configure() != SUCCESS
+        assert re.search(f'ERROR.*cannot be configured: .*{words}', capfd.readouterr().err)
+        node.get_logger().info(f'still here, {node.segmenter}')
