@@ -295,7 +295,6 @@ def test_an_engine_without_memory_is_an_error_and_the_node_lives(capfd):
         assert done.wait(20)
         log = capfd.readouterr().err
         assert re.search('WARN.*segmentation: cpu has no memory left for 1 gaze.*CUDA out of', log)
-        assert pipeline.monitor.values()
         engine._function = network
         assert len(pipeline.segment(image, [(5, 5)])[1]) == 1
 
@@ -313,4 +312,4 @@ def test_an_engine_that_cannot_be_had(arguments, words, capfd):
     with node_here(*(word for argument in arguments for word in ('-p', argument))) as (node, _):
         assert node.trigger_configure() != SUCCESS
         assert re.search(f'ERROR.*cannot be configured: .*{words}', capfd.readouterr().err)
-        node.get_logger().info(f'still here, {node.segmenter}')
+        assert node.segmenter is None  # and may be configured otherwise
