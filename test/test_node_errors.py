@@ -115,13 +115,14 @@ BAD_GAZES = {
     'normalized': ((0.5, -0.5), {}, r'\(0.5, -0.5\) is outside .* set gaze_space to normalized'),
     'no calibration': ((1, 1), {'frame_id': 'map', 'z': 2.0}, 'no camera_info has been received on '
                        '/.*/camera_info, .* if they are pixels, set the space parameter to pixel'),
-    'stale': ((5, 5), {'stamp': 5 * SECOND}, 'the nearest image is .* s newer than the stamp'),
+    'early': ((5, 5), {'stamp': 5 * SECOND}, 'the nearest image is .* s newer than the stamp'),
 }  # fmt: skip
 
 
 def test_bad_gazes_and_clicks(bench, dropped):
-    for gaze, more, words in BAD_GAZES.values():
-        for kind in ('gaze', 'clicked_point'):
+    for name, (gaze, more, words) in BAD_GAZES.items():
+        # Stamps of a stream that go back are another matter, see test_node_prompts.py.
+        for kind in ('gaze', 'clicked_point')[name == 'early' :]:
             line = len(bench.process.lines)
             getattr(bench, kind)(*gaze, **{'stamp': 0, **more})
             bench.process.wait_for_log(f'WARN.*{kind}: .*{words}', after=line)
@@ -138,7 +139,7 @@ def test_bad_gazes_and_clicks(bench, dropped):
 def test_the_same_trouble_is_not_told_at_frame_rate(bench, dropped):
     line = len(bench.process.lines)
     for i in range(30):
-        bench.gaze(1000 + i, 2000)
+        bench.gaze(1000 + i, 2000, stamp=0)
         if i % 10 == 0:
             bench.show(PIXELS)
     dropped['gaze'] += 30

@@ -122,7 +122,7 @@ def test_channel_order_changes_nothing(bench):
 def test_gaze_is_interpolated_at_the_stamp_of_the_image(bench):
     start = bench.now()
     bench.show(picture(), start)
-    points = [(start - 100 * MS, 20.0, 30.0), (start + 100 * MS, 60.0, 70.0)]
+    points = [(start - 30 * MS, 20.0, 30.0), (start + 30 * MS, 80.0, 90.0)]
 
     def look():
         for stamp, x, y in points:
@@ -130,14 +130,14 @@ def test_gaze_is_interpolated_at_the_stamp_of_the_image(bench):
         bench.image(picture(), start + MS)
 
     def arrived():
-        return any(r.gaze.x == pytest.approx(40.2) for r in bench.results)
+        return any(r.gaze.x == pytest.approx(51.0) for r in bench.results)
 
     bench.until(arrived, again=look)
-    for offset, x, y in ((-50, 30.0, 40.0), (10, 42.0, 52.0), (25, 45.0, 55.0), (99, 59.8, 69.8)):
+    for offset, x, y in ((-15, 35.0, 45.0), (10, 60.0, 70.0), (25, 75.0, 85.0), (29, 79.0, 89.0)):
         gaze = bench.result_of(bench.show(picture(), start + offset * MS)).gaze
         assert (gaze.x, gaze.y) == pytest.approx((x, y), abs=1e-9)
     held = bench.result_of(bench.show(picture(), start + 150 * MS)).gaze
-    assert (held.x, held.y) == (60.0, 70.0)
+    assert (held.x, held.y) == (80.0, 90.0)
 
 
 def test_one_id_per_click_and_one_for_a_stream(bench):

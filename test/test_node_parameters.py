@@ -17,12 +17,16 @@ PIXELS = picture(300, 400)
 GAZE = (200.0, 150.0)
 DEFAULTS = {spec.name: spec.default for spec in TABLE}
 
-# What is set in a test of its own, here, in test_node_prompts.py or test_node_space.py.
+# What is set in a test of its own, here, in test_node_eyes.py, ..._prompts.py or ..._space.py.
 TESTED_LIVE = {
     'mode', 'gaze_space', 'clicked_point_space', 'max_sync_offset', 'prompt_timeout',
-    'max_hypotheses', 'interpolation', 'mask_threshold', 'overlay_alpha', 'handedness', 'ray_depth',
-    'image_rectified', 'static_transform', 'everything_points', 'everything_budget',
+    'everything_points', 'everything_budget',
     'min_region_area', 'label_image',
+    'max_hypotheses', 'interpolation', 'mask_threshold', 'overlay_alpha', 'gaze_time_offset',
+    'min_confidence', 'blink_hold', 'gaze_smoothing', 'gaze_smoothing_beta', 'gaze_mode',
+    'fixation_method', 'fixation_min', 'fixation_velocity', 'fixation_dispersion',
+    'fixation_velocity_px', 'fixation_dispersion_px', 'dwell_time', 'multi', 'max_gazes',
+    'handedness', 'ray_depth', 'image_rectified', 'static_transform',
 }  # fmt: skip
 
 
@@ -117,6 +121,21 @@ OUT_OF_RANGE = [
     ('everything_budget', -1.0, 'everything_budget is -1.0; allowed: 0 to 3600'),
     ('min_region_area', -1, 'min_region_area is -1; allowed: 0 to 1e+06'),
     ('label_image', 'all', "label_image is 'all'; allowed: first | cover"),
+    ('gaze_time_offset', float('inf'), 'gaze_time_offset is inf; allowed: -1e+10 to 1e+10'),
+    ('min_confidence', 60.0, 'min_confidence is 60.0; allowed: 0 to 1'),
+    ('blink_hold', -1.0, 'blink_hold is -1.0; allowed: 0 to 10'),
+    ('gaze_smoothing', -1.0, 'gaze_smoothing is -1.0; allowed: 0 to 100'),
+    ('gaze_smoothing_beta', 11.0, 'gaze_smoothing_beta is 11.0; allowed: 0 to 10'),
+    ('gaze_mode', 'all', "gaze_mode is 'all'; allowed: every_sample | fixations_only | dwell"),
+    ('fixation_method', 'hmm', "fixation_method is 'hmm'; allowed: ivt | idt"),
+    ('fixation_min', 100.0, 'fixation_min is 100.0; allowed: 0 to 10'),
+    ('fixation_velocity', 0.0, 'fixation_velocity is 0.0; allowed: 0.1 to 1000'),
+    ('fixation_dispersion', 0.0, 'fixation_dispersion is 0.0; allowed: 0.01 to 90'),
+    ('fixation_velocity_px', 0.0, 'fixation_velocity_px is 0.0; allowed: 1 to 100000'),
+    ('fixation_dispersion_px', 0.0, 'fixation_dispersion_px is 0.0; allowed: 1 to 10000'),
+    ('dwell_time', 0.0, 'dwell_time is 0.0; allowed: 0.05 to 60'),
+    ('multi', 2, 'Wrong parameter type'),
+    ('max_gazes', 0, 'max_gazes is 0; allowed: 1 to 32'),
 ]  # fmt: skip
 
 
@@ -144,6 +163,7 @@ def test_parameters_of_configure_are_refused_while_configured(bench):
         'cpu_threads': 2, 'torch_compile': True, 'image_transport': 'compressed',
         'text_model': 'clipseg', 'speech_model': 'whisper', 'example_model': 'facebook/dinov2-base',
         'label_model': 'x', 'vocabulary': 'mug, spoon', 'local_files_only': True,
+        'gaze_confidence': 'z',
     }  # fmt: skip
     assert set(other) == {spec.name for spec in TABLE if spec.when == CONFIGURE}
     for name, value in other.items():

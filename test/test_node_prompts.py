@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clicks and gaze streams, in both modes, paired with frames in time."""
 
+import itertools
+
 import pytest
 from ros_helpers import SECOND, running_bench
 from ros_messages import picture
 
 MS = SECOND // 1000
 PIXELS = picture()
+_later = itertools.count(1)
 
 
 @pytest.fixture(scope='module')
@@ -54,9 +57,13 @@ PROMPTS = {
 def test_every_prompt_in_every_mode(bench, mode, kind):
     bench.set(mode=mode)
     bench.show(PIXELS)
-    PROMPTS[kind](bench, 41.5, 30.25)
-    again = (lambda: bench.image(PIXELS)) if mode == 'continuous' else None
-    result = bench.until(lambda: answers(bench, 41.5), again=again)[0]
+
+    def prompt():
+        PROMPTS[kind](bench, 41.5, 30.25)
+        if mode == 'continuous':
+            bench.image(PIXELS)
+
+    result = bench.until(lambda: answers(bench, 41.5), again=prompt)[0]
     assert result.gaze.y == 30.25
 
 
@@ -123,7 +130,7 @@ def test_stamped_prompt_belongs_to_the_nearest_frame(bench):
 @pytest.mark.parametrize('side', ['older', 'newer'])
 def test_no_image_near_the_stamp(bench, side, kind):
     bench.set(mode='on_prompt')
-    start = bench.now() + 100 * SECOND  # away from all other frames
+    start = bench.now() + next(_later) * 100 * SECOND  # away from all other frames
     bench.show(PIXELS, start)
     stamp = start + (700 * MS if side == 'older' else -700 * MS)
     line = len(bench.process.lines)
@@ -180,20 +187,22 @@ def test_clock_that_goes_back(bench):
     start = bench.now()
     bench.look_at(60, 40)
     line = len(bench.process.lines)
-    earlier = bench.show(PIXELS, start - 100 * SECOND)
+    earliest = start - 100 * SECOND
+    earlier = bench.show(PIXELS, earliest)
     bench.process.wait_for_log('image stamps went back', after=line)
     assert bench.result_of(earlier).gaze.x == 60.0
     line = len(bench.process.lines)
-    bench.show(PIXELS, start)
-    bench.gaze(30, 40, start)
-    bench.until(lambda: answers(bench, 30.0), again=lambda: bench.image(PIXELS, start))
-    before = bench.show(PIXELS, start - 100 * SECOND)
+    later = start - 50 * SECOND
+    bench.show(PIXELS, later)
+    bench.gaze(30, 40, later)
+    bench.until(lambda: answers(bench, 30.0), again=lambda: bench.image(PIXELS, later))
+    before = bench.show(PIXELS, earliest)
     bench.process.wait_for_log('image stamps went back', after=line)
-    bench.gaze(31, 40, start - 100 * SECOND)
-    bench.until(
-        lambda: answers(bench, 31.0), again=lambda: bench.image(PIXELS, start - 100 * SECOND + MS)
-    )
+    bench.gaze(31, 40, earliest)
+    bench.until(lambda: answers(bench, 31.0), again=lambda: bench.image(PIXELS, earliest + MS))
     assert before not in [result.header for result in answers(bench, 30.0)]
+    told = [text for text in bench.process.lines[line:] if 'went back' in text]
+    assert len(told) == 1
 
 
 SPACES = [

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from geometry_msgs.msg import Point, PointStamped, PoseStamped, Vector3Stamped
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Float32
 
 from stt_ros.gaze.rays import forward
 from stt_ros.gaze.spaces import GazeError, RawGaze
@@ -24,7 +26,7 @@ except ImportError:
 
 # Best effort hears every publisher; of images only the newest matters.
 _IMAGES = {'depth': 1, 'reliability': ReliabilityPolicy.BEST_EFFORT}
-_SAMPLES = {'depth': 10, 'reliability': ReliabilityPolicy.BEST_EFFORT}
+_SAMPLES = {'depth': 50, 'reliability': ReliabilityPolicy.BEST_EFFORT}
 _CLICKS = {'depth': 10, 'reliability': ReliabilityPolicy.RELIABLE}
 
 
@@ -35,6 +37,7 @@ class Inputs:
         self._node = node
         self._pipeline = pipeline
         self._subscriptions = []
+        self._confidence: float | None = None  # the latest of its topic
         try:
             self.image_topic = self._subscribe_all()
         except Exception:  # none rather than some
@@ -72,6 +75,9 @@ class Inputs:
         self._subscribe(PointStamped, 'gaze', self._on_gaze, _SAMPLES)
         self._subscribe(PoseStamped, 'gaze_pose', self._on_gaze_pose, _SAMPLES)
         self._subscribe(Vector3Stamped, 'gaze_direction', self._on_gaze_direction, _SAMPLES)
+        if self._node.parameters['gaze_confidence'] not in ('', 'z'):
+            topic = self._node.parameters['gaze_confidence']
+            self._subscribe(Float32, topic, self._on_confidence, _SAMPLES)
         self._subscribe(PointStamped, 'clicked_point', self._on_clicked_point, _CLICKS)
         # rqt_image_view names its topic after the image's: people click in the overlay, too.
         for topic in ('mouse_left', '~/overlay_mouse_left'):
@@ -100,8 +106,23 @@ class Inputs:
         self._pipeline.on_image(msg)
 
     def _on_gaze(self, msg: PointStamped) -> None:
-        space = self._node.parameters['gaze_space']
-        self._pipeline.on_gaze('gaze', _raw(msg), space, nanoseconds(msg.header.stamp))
+        self._sample('gaze', _raw(msg), self._node.parameters['gaze_space'], msg.header)
+
+    def _sample(self, source: str, raw: RawGaze, space: str, header) -> None:
+        """Hand a gaze sample on, with its confidence if there is one."""
+        where, confidence = self._node.parameters['gaze_confidence'], None
+        if where == 'z' and source == 'gaze':
+            confidence, raw = raw.z, replace(raw, z=0.0)
+        elif where not in ('', 'z'):
+            confidence = self._confidence
+            if confidence is None:
+                error = GazeError(f'no confidence has come on {where} yet (gaze_confidence)')
+                self._pipeline.reject(source, error)
+                return
+        self._pipeline.on_gaze(source, raw, space, nanoseconds(header.stamp), confidence)
+
+    def _on_confidence(self, msg: Float32) -> None:
+        self._confidence = msg.data
 
     def _on_gaze_pose(self, msg: PoseStamped) -> None:
         position, q = msg.pose.position, msg.pose.orientation
@@ -112,12 +133,12 @@ class Inputs:
             return
         frame_id = msg.header.frame_id
         ray = RawGaze(position.x, position.y, position.z, frame_id, tuple(direction))
-        self._pipeline.on_gaze('gaze_pose', ray, 'ray', nanoseconds(msg.header.stamp))
+        self._sample('gaze_pose', ray, 'ray', msg.header)
 
     def _on_gaze_direction(self, msg: Vector3Stamped) -> None:
         v = msg.vector
         ray = RawGaze(0.0, 0.0, 0.0, msg.header.frame_id, (v.x, v.y, v.z))
-        self._pipeline.on_gaze('gaze_direction', ray, 'ray', nanoseconds(msg.header.stamp))
+        self._sample('gaze_direction', ray, 'ray', msg.header)
 
     def _on_clicked_point(self, msg: PointStamped) -> None:
         space = self._node.parameters['clicked_point_space']

@@ -58,20 +58,32 @@ class Outputs:
             self._node.destroy_lifecycle_publisher(publisher)
         self._publishers.clear()
 
-    def publish(self, header, frame: Frame, message: SegmentationMsg, result: Segmentation) -> None:
-        """Publish one result on all topics that have subscribers; ``message`` is for the first."""
+    def publish(
+        self, header, frame: Frame, messages: list[SegmentationMsg], results: list[Segmentation]
+    ) -> None:
+        """Publish a frame's results on all topics that have subscribers.
+
+        ``messages``, one per result, are for the first topic. The mask and the overlay show all
+        results together, the foveation the last one.
+        """
         if self.segmentation.get_subscription_count():
-            self.segmentation.publish(message)
-        best = result.hypotheses[0]
+            for message in messages:
+                self.segmentation.publish(message)
         if self.mask.get_subscription_count():
-            self._publish_image(self.mask, to_mono8(best.mask()), 'mono8', header)
+            self._publish_image(self.mask, to_mono8(_union(results)), 'mono8', header)
         if self.overlay.get_subscription_count():
-            alpha = self._node.parameters['overlay_alpha']
-            picture = visualize.overlay(frame.rgb(), best.mask(), result.gaze, alpha=alpha)
-            visualize.label(picture, [f'predicted IoU {best.predicted_iou:.2f}'])
-            self._publish_image(self.overlay, picture, 'rgb8', header)
+            self._publish_image(self.overlay, self._overlay(frame, results), 'rgb8', header)
         if self.foveation.get_subscription_count():
-            self._publish_image(self.foveation, result.view.picture(), 'rgb8', header)
+            self._publish_image(self.foveation, results[-1].view.picture(), 'rgb8', header)
+
+    def _overlay(self, frame: Frame, results: list[Segmentation]) -> np.ndarray:
+        picture, alpha = frame.rgb(), self._node.parameters['overlay_alpha']
+        for result in results:
+            best = result.hypotheses[0].mask()
+            picture = visualize.overlay(picture, best, result.gaze, alpha=alpha)
+        ious = ', '.join(f'{result.hypotheses[0].predicted_iou:.2f}' for result in results)
+        visualize.label(picture, [f'predicted IoU {ious}'])
+        return picture
 
     def _publisher(self, kind, topic: str):
         publisher = self._node.create_lifecycle_publisher(
@@ -102,6 +114,12 @@ def to_message(result: Segmentation, header, gaze_id: int, max_hypotheses: int) 
         latency=math.nan,
         label_probability=math.nan,
     )
+
+
+def _union(results: list[Segmentation]) -> np.ndarray:
+    """Return the best masks of all results as one (H, W) bool."""
+    first, *others = (result.hypotheses[0].mask() for result in results)
+    return np.logical_or.reduce([first, *others]) if others else first
 
 
 def to_mono8(mask: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 
 from stt_ros.engines import DEVICES, ENGINES, PRECISIONS
+from stt_ros.gaze import fixation, stream
 from stt_ros.gaze.rays import HANDEDNESS
 from stt_ros.gaze.spaces import SPACES
 from stt_ros.gaze.transforms import parse_static
@@ -99,6 +100,48 @@ TABLE = (
          check=parse_static),
     Spec('max_sync_offset', 0.5, LIVE,
          'Seconds that the stamps of a gaze and of its image may differ.', low=0.0, high=60.0),
+    Spec('gaze_time_offset', 0.0, LIVE,
+         'Seconds added to the stamps of the gaze topic, for a tracker whose clock is not the '
+         "camera's; stt_ros estimate-offset finds it.", low=-1e10, high=1e10),
+    Spec('gaze_confidence', '', CONFIGURE,
+         'Where the confidence of each gaze sample is: empty: there is none; z: in the z of the '
+         'gaze message; else the name of a std_msgs/Float32 topic whose latest value counts.'),
+    Spec('min_confidence', 0.6, LIVE,
+         'Samples of less confidence are taken for closed eyes.', low=0.0, high=1.0),
+    Spec('blink_hold', 0.4, LIVE,
+         'Seconds that the gaze is held while the eyes are not seen.', low=0.0, high=10.0),
+    Spec('gaze_smoothing', 0.0, LIVE,
+         'Cutoff of the 1 euro filter for a gaze at rest, in Hz: less is smoother; 0 is off.',
+         low=0.0, high=100.0),
+    Spec('gaze_smoothing_beta', 0.007, LIVE,
+         'By how many Hz the cutoff grows per pixel/second of gaze speed: more means less lag.',
+         low=0.0, high=10.0),
+    Spec('gaze_mode', 'every_sample', LIVE,
+         'What of the gaze stream is a prompt: every sample; each fixation once; or a dwell, '
+         'which is a click.', stream.MODES),
+    Spec('fixation_method', 'ivt', LIVE,
+         'What a fixation is: slow movement (I-VT) or little extent (I-DT).', fixation.METHODS),
+    Spec('fixation_min', 0.1, LIVE, 'Seconds that a fixation lasts at least.', low=0.0, high=10.0),
+    Spec('fixation_velocity', 30.0, LIVE,
+         'Degrees per second below which the eye fixates (I-VT), where CameraInfo gives degrees.',
+         low=0.1, high=1000.0),
+    Spec('fixation_dispersion', 1.0, LIVE,
+         'Degrees that the samples of a fixation may cover, width plus height (I-DT).',
+         low=0.01, high=90.0),
+    Spec('fixation_velocity_px', 450.0, LIVE,
+         'The same as fixation_velocity in pixels per second, without CameraInfo.',
+         low=1.0, high=1e5),
+    Spec('fixation_dispersion_px', 20.0, LIVE,
+         'The same as fixation_dispersion in pixels, without CameraInfo.', low=1.0, high=1e4),
+    Spec('dwell_time', 0.8, LIVE,
+         'Seconds that a fixation must last to be a click in gaze_mode dwell.',
+         low=0.05, high=60.0),
+    Spec('multi', False, LIVE,
+         'Follow several clicks at once, each with its gaze_id, and the gaze stream beside them; '
+         'else the latest prompt wins.'),
+    Spec('max_gazes', 4, LIVE,
+         'Clicks that are followed at once with multi; a further one replaces the oldest.',
+         low=1, high=32),
     Spec('prompt_timeout', 0.0, LIVE,
          'Seconds without a new prompt after which the last one is forgotten; 0 keeps it.',
          low=0.0, high=86400.0),

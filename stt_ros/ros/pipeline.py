@@ -7,12 +7,13 @@ import math
 from functools import partial
 
 from stt_ros.frame import Frame
-from stt_ros.gaze.attention import Attention, Target
-from stt_ros.gaze.pairing import SECOND, RecentFrames
+from stt_ros.gaze.attention import Target
+from stt_ros.gaze.pairing import SECOND
 from stt_ros.gaze.spaces import GazeError, RawGaze
 from stt_ros.gaze.transforms import TooOldError
 from stt_ros.msg import Segmentation as SegmentationMsg
 from stt_ros.ros import images
+from stt_ros.ros.gazes import Gazes, Pointed, nanoseconds
 from stt_ros.ros.markers import no_markers, to_markers
 from stt_ros.ros.objects import Objects
 from stt_ros.ros.outputs import to_message
@@ -29,10 +30,10 @@ class Pipeline:
         self._node = node
         self.monitor = node.monitor
         self.enabled = True
-        self._frames: RecentFrames = RecentFrames()  # of messages with their sizes (H, W)
-        self._attention = Attention()
+        self._newest_fixation = 0
         self.worker = Worker(partial(self.reject, 'segmentation'))
         self.scene = Scene(node)
+        self._gazes = Gazes(node, self.scene, self._show_aim)
         self._waiting = Waiting(node, self.reject)
         self._objects = Objects(node, self.scene, self.worker.post, self.reject)
         self.prompting = Prompting(node, self)
@@ -55,49 +56,59 @@ class Pipeline:
         except ValueError as error:
             self.reject('image', error)
             return
-        if self._frames.add(nanoseconds(msg.header.stamp), (msg, size)):
-            self._attention.clear_track()
-            self.scene.clear()
-            self._node.get_logger().info('image stamps went back: older frames and gazes forgotten')
+        self._gazes.add_frame(msg, size)
         if self._node.parameters['mode'] == 'continuous' and self._prompted():
             self._offer(partial(self._segment_frame, msg))
         self.prompting.on_image(msg)
 
     def latest(self):
         """Return the latest image message, None before the first."""
-        latest = self._frames.latest()
-        return None if latest is None else latest[0]
+        return self._gazes.latest()
 
-    def on_gaze(self, source: str, raw: RawGaze, space: str, time: int) -> None:
+    def on_gaze(
+        self, source: str, raw: RawGaze, space: str, time: int, confidence: float | None = None
+    ) -> None:
         """Take a sample of a gaze stream; ``time`` in ns, 0 when unstamped."""
         if self.enabled:
-            self._waiting.run(source, partial(self._gaze, source, raw, space, time))
+            time = self._gazes.stamp(time)
+            if self._gazes.in_time('gaze', time):
+                job = partial(self._gaze, source, raw, space, time, confidence)
+                self._waiting.run(source, job)
 
     def on_click(self, source: str, raw: RawGaze, space: str, time: int) -> None:
         """Take a click; ``time`` in ns, 0 when unstamped."""
         if self.enabled:
             self._waiting.run(source, partial(self._click, source, raw, space, time))
 
-    def _gaze(self, source: str, raw: RawGaze, space: str, time: int) -> None:
-        frame, point = self._place(source, raw, space, time)
-        target, jumped = self._attention.gaze(time or nanoseconds(frame.header.stamp), *point)
-        if jumped:
-            self._node.get_logger().info('gaze stamps went back: older samples forgotten')
-        if self._node.parameters['mode'] == 'on_prompt':
-            self._offer(partial(self._segment, frame, target))
+    def _gaze(self, source: str, raw: RawGaze, space: str, time: int, confidence) -> None:
+        pointed = self._gazes.sample(source, raw, space, time, confidence)
+        if pointed is None:
+            return
+        if pointed.kind == 'click':
+            self._clicked(pointed)
+        elif pointed.kind == 'fixation':
+            self._newest_fixation = pointed.target.id
+            self.worker.post(partial(self._segment_fixation, pointed))
+        else:
+            self.monitor.prompt()
+            if self._node.parameters['mode'] == 'on_prompt':
+                self._offer(partial(self._segment, pointed.frame, [pointed.target]))
 
     def _click(self, source: str, raw: RawGaze, space: str, time: int) -> None:
         try:
-            frame, point = self._place(source, raw, space, time)
+            pointed = self._gazes.click(source, raw, space, time)
         except TooOldError:  # a point in space stays where it is: a newer image shows it as well
             newer = nanoseconds(self.latest().header.stamp)
             if newer == time:
                 raise
             self._waiting.run(source, partial(self._click, source, raw, space, newer))
             return
-        target = self._attention.click(*point)
+        self._clicked(pointed)
+
+    def _clicked(self, pointed: Pointed) -> None:
+        self.monitor.prompt()
         if self._node.parameters['mode'] == 'on_prompt':
-            if not self.worker.post(partial(self._segment, frame, target)):
+            if not self.worker.post(partial(self._segment, pointed.frame, [pointed.target])):
                 raise GazeError('too many clicks wait to be segmented')
         else:  # at once: the next frame may be long in coming
             self.worker.offer(partial(self._segment_frame, self.latest()))
@@ -110,9 +121,24 @@ class Pipeline:
             self.prompting.worker.withdraw()
 
     def clear(self) -> bool:
-        """Forget gaze, click and prompts; returns whether there were any."""
+        """Forget gaze, clicks and prompts; returns whether there were any."""
         had = self.prompting.clear()
-        return self._clear_gaze() or had
+        return self.clear_gaze() or had
+
+    def clear_gaze(self, gaze_id: int | None = None) -> bool:
+        """Forget the gaze or click of this id, or all; returns whether there was any."""
+        found = self._gazes.clear(gaze_id)
+        if not self._gazes.ids():
+            self.worker.withdraw()
+            self._waiting.clear()
+            if self._node.outputs.markers.get_subscription_count():
+                self._node.outputs.markers.publish(no_markers())
+            self.monitor.forget_prompt()
+        return found
+
+    def gaze_ids(self) -> list[int]:
+        """Return the ids of the gazes and clicks in force."""
+        return self._gazes.ids()
 
     def reject(self, source: str, error: Exception) -> None:
         """Count and log a message that was dropped."""
@@ -142,54 +168,21 @@ class Pipeline:
 
     def frame_of(self, header):
         """Return the image message that a prompt's header is about; raises ``GazeError``."""
-        return self._frame_at(nanoseconds(header.stamp))[0]
+        return self._gazes.frame_at(nanoseconds(header.stamp))[0]
 
-    def _clear_gaze(self) -> bool:
-        self.worker.withdraw()
-        self._waiting.clear()
-        if self._node.outputs.markers.get_subscription_count():
-            self._node.outputs.markers.publish(no_markers())
-        self.monitor.forget_prompt()
-        return self._attention.clear()
-
-    def _place(self, source: str, raw: RawGaze, space: str, time: int):
-        """Return the frame that a prompt was looking at and the pixel in it.
-
-        Raises ``GazeError`` for a prompt that cannot be used, ``NotYetError`` if it may be soon.
-        """
+    def _show_aim(self, point, header, size: tuple[int, int]) -> None:
+        """Show the line of sight of a prompt at a pixel of an image."""
         self._objects.update()
-        frame, size = self._frame_at(time)
-        point = self.scene.pixel(source, raw, space, frame.header, size)
-        self.monitor.prompt()
         if self._node.outputs.markers.get_subscription_count():
-            aim = self.scene.line_of_sight(point, frame.header, size)
+            aim = self.scene.line_of_sight(point, header, size)
             if aim is not None:
-                self._node.outputs.markers.publish(to_markers(frame.header, aim))
-        return frame, point
-
-    def _frame_at(self, time: int):
-        """Return the frame nearest in time, the latest for an unstamped prompt, and its size."""
-        latest = self._frames.latest()
-        if latest is None:
-            raise GazeError('no image has been received yet, there is nothing to point at')
-        if not time or not nanoseconds(latest[0].header.stamp):
-            return latest
-        taken, nearest = self._frames.nearest(time)
-        offset, limit = (time - taken) / SECOND, self._node.parameters['max_sync_offset']
-        if abs(offset) > limit:
-            side = 'older' if offset > 0 else 'newer'
-            raise GazeError(
-                f'the nearest image is {abs(offset):.3f} s {side} than the stamp of the gaze; '
-                f'allowed: {limit:g} s (max_sync_offset). Has the camera stopped, or do the clocks '
-                'differ?'
-            )
-        return nearest
+                self._node.outputs.markers.publish(to_markers(header, aim))
 
     def _prompted(self) -> bool:
         """Tell whether there is a prompt; forget one that has timed out."""
         age, timeout = self.monitor.prompt_age(), self._node.parameters['prompt_timeout']
         if age is not None and 0 < timeout < age:
-            self._clear_gaze()
+            self.clear_gaze()
             return False
         return age is not None
 
@@ -198,25 +191,33 @@ class Pipeline:
             self.monitor.count('frames dropped')
 
     def _segment_frame(self, msg) -> None:
-        target = self._attention.at(nanoseconds(msg.header.stamp))
-        if target is not None:
-            self._segment(msg, target)
+        try:
+            targets = self._gazes.at(msg)
+        except GazeError as error:
+            self.reject('gaze', error)
+            return
+        if targets:
+            self._segment(msg, targets)
 
-    def _segment(self, msg, target: Target) -> None:
+    def _segment_fixation(self, pointed: Pointed) -> None:
+        if pointed.target.id == self._newest_fixation:
+            self._segment(pointed.frame, [pointed.target])
+        else:  # the eyes are elsewhere by now
+            self.monitor.count('fixations dropped')
+
+    def _segment(self, msg, targets: list[Target]) -> None:
         if not self._node.outputs.wanted():
             return
         try:
-            frame, [result] = self.segment(msg, [target.point])
+            frame, results = self.segment(msg, [target.point for target in targets])
         except ValueError as error:
             self.reject('image', error)
             return
-        message = self.message(result, msg.header, target.id)
-        self._node.outputs.publish(msg.header, frame, message, result)
+        messages = [
+            self.message(result, msg.header, target.id)
+            for result, target in zip(results, targets, strict=True)
+        ]
+        self._node.outputs.publish(msg.header, frame, messages, results)
         if self._objects.wanted:
-            self._objects.publish(msg.header, frame, result)
-        self.monitor.result(message.latency)
-
-
-def nanoseconds(stamp) -> int:
-    """Return a stamp as integer nanoseconds; 0 is 'no stamp'."""
-    return stamp.sec * SECOND + stamp.nanosec
+            self._objects.publish(msg.header, frame, results[-1])
+        self.monitor.result(messages[-1].latency)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from stt_ros.msg import MaskHypothesis, Prompt, PromptArray, Segmentation, SegmentationArray
 from stt_ros.ros.parameters import TABLE, Spec, when_in_words
-from stt_ros.srv import Refine, Segment, SetReference
+from stt_ros.srv import ClearGaze, Refine, Segment, SetReference
 
 _MESSAGES = (MaskHypothesis, Segmentation, SegmentationArray, Prompt, PromptArray)
-_SERVICES = (Segment, Refine, SetReference)
+_SERVICES = (Segment, Refine, SetReference, ClearGaze)
 
 _YAML_HEAD = """\
 # Parameters of the node, with their defaults. Generated: python -m stt_ros.ros.reference .

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,6 +69,14 @@ class Scene:
         pixel = _check_in_view(pixel, aim.hit, size)
         self.aim = aim
         return pixel
+
+    def pixels_per_degree(self, size: tuple[int, int]) -> float | None:
+        """Return the scale at the middle of an image (H, W); None without camera_info."""
+        try:
+            camera, _ = self.infos.camera()
+            return math.radians(camera.focal_length(size, self._rectified))
+        except GazeError:
+            return None
 
     def line_of_sight(self, pixel, header, size: tuple[int, int]) -> Aim | None:
         """Return the line to what the last prompt's pixel (x, y) shows; None if not known yet.

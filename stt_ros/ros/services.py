@@ -12,7 +12,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from stt_ros.ros.pipeline import Pipeline
 from stt_ros.ros.worker import Worker
-from stt_ros.srv import Refine, Segment, SetReference
+from stt_ros.srv import ClearGaze, Refine, Segment, SetReference
 
 _INACTIVE = 'the node is not active: ros2 lifecycle set <node> activate'
 
@@ -31,6 +31,7 @@ class Services:
         )
         node.create_service(SetBool, '~/enable', self._enable)
         node.create_service(Trigger, '~/clear', self._clear)
+        node.create_service(ClearGaze, '~/clear_gaze', self._clear_gaze)
 
     async def _segment(self, request, response):
         """Segment at points as a gaze does, or by prompts."""
@@ -101,6 +102,17 @@ class Services:
         response.message = _INACTIVE
         if pipeline is not None:
             response.message = 'prompt forgotten' if pipeline.clear() else 'there was no prompt'
+        return response
+
+    def _clear_gaze(self, request, response):
+        pipeline, gaze_id = self._node.pipeline, request.gaze_id
+        response.message = _INACTIVE
+        if pipeline is not None:
+            response.success = pipeline.clear_gaze(gaze_id or None)
+            left = ', '.join(map(str, pipeline.gaze_ids())) or 'none'
+            what = f'gaze {gaze_id}' if gaze_id else 'all'
+            done = f'{what} forgotten' if response.success else f'there is no {what}'
+            response.message = f'{done}; followed now: {left}'
         return response
 
 
