@@ -135,13 +135,11 @@ class FoveationPattern:
             fill = -np.inf if values.dtype.kind == 'f' else 0
         canvas = np.full((height, width, *values.shape[3:]), fill, values.dtype)
         ox, oy = self.crop_origin(gaze)
-        grids = self._grids(values)
+        levels = self._levels_within((x - ox, y - oy, width, height))
+        grids = self._grids(values, levels)
         if interpolation == 'bilinear':
-            self._continue_grids(grids, (ox, oy), size)
-        for k in reversed(range(len(grids))):
-            level, grid = self.levels[k], grids[k]
-            if k and self.levels[k - 1].covers((x - ox, y - oy, width, height)):
-                continue  # a finer level will overwrite all of it
+            self._continue_grids(grids, levels, (ox, oy), size)
+        for level, grid in zip(reversed(levels), reversed(grids), strict=True):
             corner = (ox + level.offset - x, oy + level.offset - y)
             paint_grid(canvas, grid, corner, level.stride, interpolation)
         return canvas
@@ -218,21 +216,26 @@ class FoveationPattern:
             'with 1 to 4 channels C'
         )
 
-    def _grids(self, values: np.ndarray) -> list[np.ndarray]:
+    def _levels_within(self, box: tuple[int, int, int, int]) -> tuple[Level, ...]:
+        """Return the levels up to the first that covers a box in the receptive field, else all."""
+        covering = (k for k, level in enumerate(self.levels, 1) if level.covers(box))
+        return self.levels[: next(covering, None)]
+
+    def _grids(self, values: np.ndarray, levels: tuple[Level, ...]) -> list[np.ndarray]:
         """Lay each level's values out as an image (n, n[, C]) with a hole of zeros."""
         grids: list[np.ndarray] = []
         t, channels = self.token_size, values.shape[3:]
-        for level in self.levels:
+        for level in levels:
             blocks = np.zeros((level.grid, level.grid, t, t, *channels), values.dtype)
             blocks[level.rows, level.cols] = values[level.tokens]
             grids.append(blocks.swapaxes(1, 2).reshape(level.cells, level.cells, *channels))
         return grids
 
-    def _continue_grids(self, grids, origin: tuple[int, int], size: tuple[int, int]) -> None:
+    def _continue_grids(self, grids, levels, origin: tuple[int, int], size) -> None:
         """Give interpolation neighbours: means of finer levels in holes, edges beyond borders."""
-        for k, (level, grid) in enumerate(zip(self.levels, grids, strict=True)):
+        for k, (level, grid) in enumerate(zip(levels, grids, strict=True)):
             if k:
-                hole = self.levels[k - 1].size // level.stride
+                hole = levels[k - 1].size // level.stride
                 at = (level.cells - hole) // 2
                 means = cv2.resize(grids[k - 1], (hole, hole), interpolation=cv2.INTER_AREA)
                 grid[at : at + hole, at : at + hole] = means.reshape(hole, hole, *grid.shape[2:])
