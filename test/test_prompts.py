@@ -102,6 +102,11 @@ def test_points_on_parts_make_their_union_one_object(world):
     )
 
 
+def test_an_answer_of_which_nothing_is_left_is_none():
+    dot = Rectangles(((50, 50, 1, 1), 0.9))
+    assert answer(dot, IMAGE, [Points([(50, 50)]), Points(negative=[(50.5, 50.5)])]) == []
+
+
 def test_gazes_are_looked_at_once(world):
     answer(world, IMAGE, [Points([(25, 35)]), Points([(25.5, 35), (30, 80)])])
     assert len(world.looked) == 2

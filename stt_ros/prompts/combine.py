@@ -74,7 +74,7 @@ def answer(
             found = [best(scene)] if scene.candidates else []
         for candidate in found:
             answers.append(_finish(scene, candidate, len(prompts), group, min_region_area))
-    return answers
+    return [found for found in answers if found.area]
 
 
 def segment(
