@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = Path(sys.prefix)
-SCRIPTS = ('camera_player', 'demo_viewer', 'gaze_player', 'stt_node', 'stt_ros')
+SCRIPTS = ('camera_player', 'demo_viewer', 'gaze_player', 'gaze_simulator', 'stt_node', 'stt_ros')
 TOOLS = (
     'bash', 'cat', 'comm', 'date', 'dirname', 'env', 'find', 'flock', 'grep', 'head', 'ls', 'mkdir',
     'readlink', 'realpath', 'rm', 'sha256sum', 'sort', 'tail', 'touch', 'tr', 'uname', 'xargs',
