@@ -240,10 +240,10 @@ class FoveationPattern:
                 means = cv2.resize(grids[k - 1], (hole, hole), interpolation=cv2.INTER_AREA)
                 grid[at : at + hole, at : at + hole] = means.reshape(hole, hole, *grid.shape[2:])
             for axis, lines in ((0, grid), (1, grid.swapaxes(0, 1))):
-                inside = np.flatnonzero(level.lengths(origin[1 - axis], size[axis]))
-                if len(inside):
-                    lines[: inside[0]] = lines[inside[0]]
-                    lines[inside[-1] + 1 :] = lines[inside[-1]]
+                first, last = level.inside(origin[1 - axis], size[axis])
+                if first < last:
+                    lines[:first] = lines[first]
+                    lines[last:] = lines[last - 1]
 
 
 def _whole(name: str, numbers: Sequence) -> tuple[int, ...]:

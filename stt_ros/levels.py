@@ -37,6 +37,14 @@ class Level:
         low, high, (x, y, width, height) = self.offset, self.offset + self.size, box
         return low <= x and low <= y and x + width <= high and y + height <= high
 
+    def inside(self, origin: int, length: int) -> tuple[int, int]:
+        """Return the first line of cells inside an image's axis, and the one behind the last.
+
+        ``origin`` and ``length`` as for ``lengths``; equal or the wrong way round if there is none.
+        """
+        start = origin + self.offset
+        return max(0, -start // self.stride), min(self.cells, -((start - length) // self.stride))
+
     def lengths(self, origin: int, length: int) -> np.ndarray:
         """Pixels (cells,) int32 of each line of cells inside an image's axis of ``length`` px.
 

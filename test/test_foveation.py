@@ -221,6 +221,15 @@ def test_the_bounding_roi_holds_every_selected_pixel(pattern, x, y, seed):
         assert not outside.any()
 
 
+@pytest.mark.parametrize('length', [1, 480, 3000])
+@pytest.mark.parametrize('origin', [-5000, -1280, -1279, -700, -641, -1, 0, 3, 479, 2999])
+def test_the_lines_of_cells_inside_are_those_that_see_pixels(origin, length):
+    for level in STANDARD.levels:
+        seen = np.flatnonzero(level.lengths(origin, length))
+        first, last = level.inside(origin, length)
+        np.testing.assert_array_equal(np.arange(first, last), seen)
+
+
 def test_cell_areas_add_up_to_the_image():
     areas = STANDARD.cell_areas((300, 200), (480, 640))
     assert areas.sum() == 480 * 640
