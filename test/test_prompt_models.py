@@ -4,6 +4,7 @@
 import json
 import logging
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -60,6 +61,8 @@ def copy(models, tmp_path):
 
 @pytest.mark.parametrize('kind, patch', [('dinov2', 14), ('dinov3', 16)])
 def test_patch_features(models, loader, kind, patch):
+    if kind == 'dinov3' and not hasattr(transformers, 'DINOv3ViTModel'):
+        pytest.skip('DINOv3 needs transformers 4.56')
     rgb = np.zeros((90, 140, 3), np.uint8)
     rgb[:, 70:] = 255
     features = PatchFeatures(loader, models(kind), side=10 * patch)(rgb)
@@ -214,6 +217,20 @@ def test_a_model_is_loaded_once_and_its_memory_is_told(models, caplog):
     loader.close()
     assert loader.memory == {}
     assert loader.model(models('dinov2'), CLASSES) is not first
+
+
+def test_memory_is_told_while_a_model_loads():
+    loader, loading, go_on = Loader('cpu'), threading.Event(), threading.Event()
+    thread = threading.Thread(
+        target=loader.once, args=('slow', lambda: loading.set() or go_on.wait(30))
+    )
+    thread.start()
+    try:
+        assert loading.wait(30)
+        assert loader.memory == {}
+    finally:
+        go_on.set()
+        thread.join()
 
 
 def test_without_transformers(models, monkeypatch):

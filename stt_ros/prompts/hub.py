@@ -68,8 +68,7 @@ class Loader:
     @property
     def memory(self) -> dict[str, int]:
         """Bytes of weights of each loaded model, by name: of ``device``'s memory."""
-        with self._lock:
-            return dict(self._bytes)
+        return dict(self._bytes)  # without the lock: a download may hold it for minutes
 
     def config(self, name: str):
         """Return a model's configuration; raises ``PromptModelError`` saying what to do."""
