@@ -2,39 +2,29 @@
 """Boxes, scribbles and the like over DDS: by topic, by service, on every frame, refined."""
 
 import math
+import threading
+from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
-from ros_helpers import Bench, Image, Segment, running_bench
+from node_process import TIMEOUT
+from prompt_messages import gray, labels_of, prompt
+from ros_helpers import Bench, Image, Segment, node_here, running_bench
 from ros_messages import picture, raw_image, to_array
-from stt_ros.msg import Prompt, PromptArray
+from std_msgs.msg import Header
+from stt_ros.msg import PromptArray
 from stt_ros.srv import Refine
 
 from stt_ros import prompts
+from stt_ros.ros.prompt_messages import to_boxes
 from stt_ros.segmenter import Segmenter
 
 PIXELS = picture(120, 160)
 MIDDLE = (80.0, 60.0)
 
 
-def points(*positive, negative=()):
-    """Return a POINTS prompt."""
-    return Prompt(
-        kind=Prompt.POINTS,
-        points=[Bench.point(x, y) for x, y in positive],
-        negative_points=[Bench.point(x, y) for x, y in negative],
-    )
-
-
-def box(x, y, width, height):
-    """Return a BOX prompt."""
-    prompt = Prompt(kind=Prompt.BOX)
-    prompt.box.x_offset, prompt.box.y_offset = x, y
-    prompt.box.width, prompt.box.height = width, height
-    return prompt
-
-
-DISK = box(50, 30, 61, 61)
+DISK = prompt('BOX', box=(50, 30, 61, 61))
 
 
 @pytest.fixture(scope='module')
@@ -81,15 +71,8 @@ def mask_of(segmentation):
     return full
 
 
-def labels_of(image):
-    """Return the labels (H, W) of a label image."""
-    assert (image.encoding, image.step) == ('mono16', 2 * image.width)
-    kind = '>u2' if image.is_bigendian else '<u2'
-    return np.frombuffer(image.data, kind).reshape(image.height, image.width)
-
-
 def test_answer_is_that_of_the_core(bench, segmenter):
-    answer = ask(bench, DISK, points(MIDDLE))
+    answer = ask(bench, DISK, prompt('POINTS', [MIDDLE]))
     assert (answer.success, answer.message) == (True, '')
     [expected] = prompts.answer(
         segmenter, PIXELS, [prompts.Box((50, 30, 61, 61)), prompts.Points([MIDDLE])]
@@ -104,13 +87,13 @@ def test_answer_is_that_of_the_core(bench, segmenter):
 
 def test_image_of_the_request(bench):
     image = raw_image(picture(60, 80), 'rgb8', bench.header(frame_id='other'))
-    [result] = ask(bench, box(20, 10, 40, 40), image=image).results
+    [result] = ask(bench, prompt('BOX', box=(20, 10, 40, 40)), image=image).results
     assert result.header == image.header
     assert (result.image_width, result.image_height) == (80, 60)
 
 
 def test_one_per_prompt(bench):
-    answer = ask(bench, DISK, points((5, 5)), mode=PromptArray.ONE_PER_PROMPT)
+    answer = ask(bench, DISK, prompt('POINTS', [(5, 5)]), mode=PromptArray.ONE_PER_PROMPT)
     first, second = answer.results
     assert list(map(math.isnan, first.agreement)) == [False, True]
     assert list(map(math.isnan, second.agreement)) == [True, False]
@@ -133,7 +116,7 @@ def test_prompts_on_every_new_frame(bench):
 
 def test_a_new_array_replaces_the_old(bench):
     begin(bench, DISK)
-    begin(bench, points((5, 5)))
+    begin(bench, prompt('POINTS', [(5, 5)]))
     answer = bench.result_of(bench.show(PIXELS), bench.answers)
     assert answer.segmentations[0].gaze == Bench.point(5, 5)
 
@@ -145,7 +128,7 @@ def test_on_prompt_answers_once(bench):
         answer = begin(bench, DISK)
         assert answer.header == header
     bench.show(PIXELS)
-    following = begin(bench, points(MIDDLE))
+    following = begin(bench, prompt('POINTS', [MIDDLE]))
     ids = [a.prompt_id for a in bench.answers]
     assert ids.count(answer.prompt_id) == ids.count(following.prompt_id) == 1
 
@@ -173,7 +156,9 @@ def test_clear_forgets_them(bench):
     assert bench.clear().message == 'prompt forgotten'
     assert bench.clear().message == 'there was no prompt'
     header = bench.show(PIXELS)
-    begin(bench, points(MIDDLE))  # by the same thread, so after what the frame would have given
+    begin(
+        bench, prompt('POINTS', [MIDDLE])
+    )  # after what the frame would have given
     bench.clear()
     assert header not in [a.header for a in bench.answers[:-1]]
     assert bench.diagnostics()['message'] == 'waiting for a prompt'
@@ -228,3 +213,124 @@ def test_refined_prompts_are_applied_to_new_frames(bench):
     assert bench.call(Refine, 'refine', request).success
     [segmentation] = bench.result_of(bench.show(PIXELS), bench.answers).segmentations
     assert not mask_of(segmentation)[60, 80]
+
+
+RIM = [(62, 40), (98, 40), (98, 80), (62, 80)]
+INSIDE = np.hypot(*(np.indices((120, 160)) - np.array([60, 80])[:, None, None])) < 30
+SHOWN = {
+    'points': [prompt('POINTS', [MIDDLE, (70, 50)], [(5, 5)])],
+    'box': [DISK],
+    'scribble': [prompt('SCRIBBLE', [(65, 50), (95, 70)], [(5, 5), (5, 100)])],
+    'polygon': [prompt('POLYGON', RIM)],
+    'lasso': [prompt('LASSO', [(45, 25), (115, 25), (115, 95), (45, 95)])],
+    'mask': [prompt('MASK', mask=gray(INSIDE))],
+    'cropped mask': [prompt('MASK', mask=gray(INSIDE[40:80, 60:100]), box=(60, 40, 40, 40))],
+    'all of them': [DISK, prompt('POLYGON', RIM), prompt('POINTS', [MIDDLE])],
+}
+
+
+@pytest.mark.parametrize('name', SHOWN)
+def test_every_kind_finds_the_disk(bench, name):
+    answer = ask(bench, *SHOWN[name])
+    assert (answer.success, answer.message) == (True, '')
+    [result] = answer.results
+    mask = mask_of(result)
+    assert np.count_nonzero(mask & INSIDE) / np.count_nonzero(mask | INSIDE) > 0.5
+    assert len(result.agreement) == len(SHOWN[name])
+    assert min(result.agreement) > 0.4
+
+
+def test_an_answer_can_be_a_prompt(bench):
+    """Mask and roi of a hypothesis, sent back as they came."""
+    [result] = ask(bench, DISK).results
+    again = prompt('MASK', mask=result.hypotheses[0].mask)
+    again.box = result.hypotheses[0].roi
+    [second] = ask(bench, again).results
+    assert second.agreement[0] > 0.8
+
+
+EVERYTHING = prompt('EVERYTHING')
+
+
+def test_everything(bench):
+    answer = ask(bench, EVERYTHING, mode=PromptArray.ALL_INSTANCES)
+    assert answer.success
+    masks = [mask_of(result) for result in answer.results]
+    assert max((m & INSIDE).sum() / (m | INSIDE).sum() for m in masks) > 0.7
+    labels = labels_of(answer.labels)
+    assert np.array_equal(labels == 1, masks[0])
+    assert np.array_equal(labels > 0, np.any(masks, axis=0))
+
+
+def test_cover_gives_every_pixel_away(bench):
+    bench.set(label_image='cover')
+    answer = ask(bench, EVERYTHING, mode=PromptArray.ALL_INSTANCES)
+    labels = labels_of(answer.labels)
+    assert 1 <= labels.min() <= labels.max() <= len(answer.results)
+    bench.set(label_image='first')
+
+
+def test_fewer_gazes_and_less_time(bench):
+    """The grid's density, and a budget that is used up at once: what was found until then."""
+    for values in ({'everything_points': 1}, {'everything_budget': 1e-6}):
+        whole = ask(bench, EVERYTHING, mode=PromptArray.ALL_INSTANCES)
+        bench.set(**values)
+        less = ask(bench, EVERYTHING, mode=PromptArray.ALL_INSTANCES)
+        assert less.success
+        assert len(less.results) <= len(whole.results)
+        if 'everything_points' in values:
+            assert all((r.gaze.x, r.gaze.y) == (80, 60) for r in less.results)
+        bench.set(everything_points=16, everything_budget=0.0)
+
+
+def test_min_region_area(bench):
+    """Larger than the picture: no holes stay, and one island."""
+    bench.set(min_region_area=1000000)
+    [result] = ask(bench, DISK).results
+    mask = mask_of(result).astype(np.uint8)
+    assert cv2.connectedComponents(mask)[0] == 2
+    assert cv2.connectedComponents(1 - np.pad(mask, 1), connectivity=4)[0] == 2
+    bench.set(min_region_area=0)
+
+
+def detections(*boxes, turned=0.0):
+    """Return what a vision_msgs/Detection2DArray holds: box (x, y, w, h) and a class each."""
+
+    def one(x, y, width, height, name):
+        position = SimpleNamespace(x=x + width / 2, y=y + height / 2)
+        centre = SimpleNamespace(position=position, theta=turned)
+        scores = [('other', 0.1), (name, 0.9)] if name else []
+        return SimpleNamespace(
+            bbox=SimpleNamespace(center=centre, size_x=width, size_y=height),
+            results=[
+                SimpleNamespace(hypothesis=SimpleNamespace(class_id=c, score=s)) for c, s in scores
+            ],
+        )
+
+    return SimpleNamespace(header=Header(), detections=[one(*box) for box in boxes])
+
+
+def test_boxes_of_a_detector():
+    message = detections((10.0, 20.0, 30.0, 40.0, 'mug'), (1.5, 2.5, 8.0, 8.0, ''))
+    assert to_boxes(message) == [((10, 20, 30, 40), 'mug'), ((1.5, 2.5, 8, 8), '')]
+    [(box, _)] = to_boxes(detections((10.0, 20.0, 30.0, 40.0, 'mug'), turned=math.pi / 2))
+    assert box == pytest.approx((5, 25, 40, 30))
+
+
+def test_detections_are_answered_with_their_names():
+    """In this process: vision_msgs is not in the wheels of ROS, so no topic brings them here."""
+    done = []
+    with node_here() as (node, _):
+        node.trigger_configure()
+        node.trigger_activate()
+        node.pipeline.on_image(raw_image(PIXELS, 'rgb8', Header()))
+        prompting = node.pipeline.prompting
+        for _ in range(5):  # of a stream the newest counts
+            prompting.on_detections(detections((50, 30, 61, 61, 'disk'), (0, 0, 9, 9, '')))
+        finished = threading.Event()
+        prompting.worker.post(lambda: (done.append(prompting._last), finished.set()))
+        assert finished.wait(TIMEOUT)
+        assert prompting.active
+    labels = [answer.label for answer in done[0].answers]
+    assert labels[0] == 'disk'
+    assert done[0].request.mode == 'one_per_prompt'

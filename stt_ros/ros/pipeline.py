@@ -21,6 +21,7 @@ from stt_ros.ros.prompting import Prompting
 from stt_ros.ros.scene import Scene
 from stt_ros.ros.waiting import Waiting
 from stt_ros.ros.worker import Worker
+from stt_ros.segmenter import Segmenter
 
 
 class Pipeline:
@@ -146,11 +147,16 @@ class Pipeline:
         self.monitor.reject(source, reason)
         self._node.log.warning(source, reason)
 
-    def segment(self, msg, points: list) -> tuple[Frame, list]:
-        """Segment a message's picture at points (x, y), with the parameters in force."""
+    def segment(
+        self, msg, points: list, segmenter: Segmenter | None = None
+    ) -> tuple[Frame, list]:
+        """Segment a message's picture at points (x, y), with the parameters in force.
+
+        ``segmenter`` is the node's unless another one that shares its network is given.
+        """
         frame = images.to_frame(msg)
         parameters = self._node.parameters
-        return frame, self._node.segmenter.segment(
+        return frame, (segmenter or self._node.segmenter).segment(
             frame, points, parameters['interpolation'], parameters['mask_threshold'],
             best_only=parameters['max_hypotheses'] == 1,
         )  # fmt: skip

@@ -12,7 +12,11 @@ from std_srvs.srv import SetBool, Trigger
 
 from stt_ros.ros.pipeline import Pipeline
 from stt_ros.ros.worker import Worker
+from stt_ros.segmenter import Segmenter
 from stt_ros.srv import ClearGaze, Refine, Segment, SetReference
+
+# More points than this are segmented in the pauses between frames.
+_FEW = 4
 
 _INACTIVE = 'the node is not active: ros2 lifecycle set <node> activate'
 
@@ -40,10 +44,11 @@ class Services:
             response.message = _INACTIVE
             return response
         image = request.image if request.image.width else pipeline.latest()
+        worker, work = pipeline.worker, _segment_points
         if request.prompts:
             worker, work = pipeline.prompting.worker, _answer
-        else:
-            worker, work = pipeline.worker, _segment_points
+        elif len(request.points) > _FEW:
+            worker, work = pipeline.prompting.worker, _segment_many_points
         return await self._done(
             worker, 'segment', response, partial(work, pipeline, image, request, response)
         )
@@ -116,11 +121,17 @@ class Services:
         return response
 
 
-def _segment_points(pipeline: Pipeline, image, request, response) -> None:
+def _segment_many_points(pipeline: Pipeline, image, request, response) -> None:
+    _segment_points(pipeline, image, request, response, pipeline.prompting.segmenter)
+
+
+def _segment_points(
+    pipeline: Pipeline, image, request, response, segmenter: Segmenter | None = None
+) -> None:
     if not request.points:
         raise ValueError('points is empty; at least one point (x, y) in pixels is needed')
     _check_image(image)
-    _, results = pipeline.segment(image, [(p.x, p.y) for p in request.points])
+    _, results = pipeline.segment(image, [(p.x, p.y) for p in request.points], segmenter)
     response.results = [pipeline.message(result, image.header, 0) for result in results]
 
 
