@@ -16,6 +16,9 @@ from stt_ros.model import ModelConfig
 FINE = tuple(range(40, 1000, 8))
 COARSE = (56, 80, 104, 136)
 
+# Gazes at once. Four are the fastest on a CPU, by a tenth: docs/performance.md.
+BATCH = {'cpu': 4, 'cuda': 32}
+
 _LOG = logging.getLogger('stt_ros')
 
 

@@ -13,14 +13,13 @@ import onnxruntime as ort
 
 from stt_ros import weights_io, zoo
 from stt_ros.engines import cache
-from stt_ros.engines.batching import COARSE, FINE, BatchedEngine
+from stt_ros.engines.batching import BATCH, COARSE, FINE, BatchedEngine
 from stt_ros.engines.choice import EXPORTED
 from stt_ros.engines.onnx_export import INPUTS, OUTPUTS, VERSION, export
 from stt_ros.errors import EngineError, WeightsError
 from stt_ros.model import ModelConfig
 
 _TENSORRT, _CUDA, _CPU = (f'{name}ExecutionProvider' for name in ('Tensorrt', 'CUDA', 'CPU'))
-_GPU_BATCH = 32
 
 
 class OnnxEngine(BatchedEngine):
@@ -54,7 +53,7 @@ class OnnxEngine(BatchedEngine):
             f'{weights} ({metadata["model"]}) on {"cpu" if on_cpu else device} with onnxruntime '
             f'{ort.__version__} {short} {self.precision}',
             short,
-            1 if on_cpu else _GPU_BATCH,
+            BATCH['cpu' if on_cpu else 'cuda'],
             FINE if on_cpu else COARSE,
         )
 
@@ -100,7 +99,7 @@ def _provider_options(provider: str, device: str, config: ModelConfig, file: Pat
         'trt_engine_cache_path': str(folder or ''),
         'trt_profile_min_shapes': shapes(1, min(COARSE)),
         'trt_profile_opt_shapes': shapes(1, n),
-        'trt_profile_max_shapes': shapes(_GPU_BATCH, n),
+        'trt_profile_max_shapes': shapes(BATCH['cuda'], n),
     }
 
 

@@ -13,7 +13,7 @@ import openvino as ov
 
 from stt_ros import weights_io, zoo
 from stt_ros.engines import cache
-from stt_ros.engines.batching import BatchedEngine
+from stt_ros.engines.batching import BATCH, BatchedEngine
 from stt_ros.engines.torch_engine import spare_threads
 from stt_ros.errors import EngineError
 from stt_ros.model import ModelConfig
@@ -41,8 +41,8 @@ class OpenVinoEngine(BatchedEngine):
             name: self._compile(graph, 'f32' if name != 'read' else _HINTS[self.precision], threads)
             for name, graph in graphs.items()
         }
-        # Batches are not faster on a CPU: their activations leave its caches.
-        super().__init__(config, f'{weights} on cpu with openvino {self.precision}', 'cpu', 1)
+        description = f'{weights} on cpu with openvino {self.precision}'
+        super().__init__(config, description, 'cpu', BATCH['cpu'])
 
     def _compute(
         self, tokens: np.ndarray, valid: np.ndarray, seen: np.ndarray, best_only: bool

@@ -11,15 +11,12 @@ import numpy as np
 import torch
 
 from stt_ros import zoo
-from stt_ros.engines.batching import COARSE, FINE, BatchedEngine
+from stt_ros.engines.batching import BATCH, COARSE, FINE, BatchedEngine
 from stt_ros.engines.deploy import Network
 from stt_ros.engines.recorded import Recorder
 from stt_ros.errors import EngineError
 
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
-
-# Most gazes at once. A CPU is not faster with more: their activations leave its caches.
-_BATCH = {'cpu': 2, 'cuda': 32}
 
 _LOG = logging.getLogger('stt_ros')
 
@@ -45,7 +42,7 @@ class TorchEngine(BatchedEngine):
             model.config,
             f'{weights} on {self.device} with torch{" compiled" * compiled} {self.precision}',
             str(self.device),
-            _BATCH[self.device.type],
+            BATCH[self.device.type],
             # Compiling and recording cost more for each size than it saves.
             COARSE if compiled or self.device.type == 'cuda' else FINE,
         )
@@ -60,7 +57,7 @@ class TorchEngine(BatchedEngine):
         """Run once in each of the sizes that ``run`` uses; tell how long compiling takes."""
         start = time.monotonic()
         if self._compiled:
-            _LOG.warning('torch.compile: compiling for %d sizes, minutes', len(self.sizes))
+            _LOG.warning('torch.compile: compiling, which takes minutes')
         super().warm_up()
         if self._compiled:
             _LOG.warning('torch.compile: done after %.0f s', time.monotonic() - start)
