@@ -79,9 +79,7 @@ class Robot:
         if self.depth is not None:
             stamp = self.image_header.stamp
             before = stamp.sec * SECOND + stamp.nanosec - 7_000
-            self.depth.publish(
-                depth_message(self.bench.header(before, FRAME), self.ENCODING)
-            )
+            self.depth.publish(depth_message(self.bench.header(before, FRAME), self.ENCODING))
 
     def answer(self, publish, drive=None):
         """Publish something once, drive, and return the next result."""

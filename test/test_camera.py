@@ -36,9 +36,7 @@ def camera(model='plumb_bob', d=(), **changed) -> Camera:
 @pytest.mark.parametrize('rectified', [False, True])
 @pytest.mark.parametrize('model', LENSES)
 @settings(max_examples=60, deadline=None)
-@given(
-    share=st.floats(0, 1), x=st.floats(0, 639), y=st.floats(0, 479), z=st.floats(0.1, 50)
-)
+@given(share=st.floats(0, 1), x=st.floats(0, 639), y=st.floats(0, 479), z=st.floats(0.1, 50))
 def test_what_a_pixel_shows_appears_at_that_pixel(model, rectified, share, x, y, z):
     lens = camera(model, [share * value for value in LENSES[model]], p=(*P[:3], 0.0, *P[4:]))
     point = lens.direction((x, y), SIZE, rectified) * z

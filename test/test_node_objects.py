@@ -118,8 +118,10 @@ def test_nothing_is_subscribed_to_that_is_not_needed():
         assert not bench.node.count_subscribers('depth')
         with bench.watching(PointStamped, 'stt/object_centroid'):
             bench.until(
-                lambda: bench.node.count_subscribers('depth')
-                and bench.node.count_subscribers('camera_info'),
+                lambda: (
+                    bench.node.count_subscribers('depth')
+                    and bench.node.count_subscribers('camera_info')
+                ),
                 again=lambda: bench.image(PIXELS),
             )
         bench.until(
