@@ -52,8 +52,9 @@ class Robot:
     def header(self, frame_id: str) -> Header:
         return self.bench.header(frame_id=frame_id)
 
-    def show(self) -> None:
-        header = self.header(FRAME)
+    def show(self, stamp: int | None = None) -> None:
+        """Publish a picture, by default of now, until the node has it."""
+        header = self.bench.header(stamp, FRAME)
         self.bench.take(raw_image(PIXELS, 'rgb8', header))
         self.image_header = header
 
@@ -66,7 +67,7 @@ class Robot:
             self.bench.node.destroy_publisher(self.depth)
             self.depth = None
 
-    def drive(self) -> None:
+    def drive(self, depth_stamp: int | None = None) -> None:
         """Publish what the driver does with each image; the stamps of depth are 7 us older."""
         info = CameraInfo(
             header=self.image_header, height=SIZE[0], width=SIZE[1],
@@ -78,7 +79,7 @@ class Robot:
         self.info.publish(info)
         if self.depth is not None:
             stamp = self.image_header.stamp
-            before = stamp.sec * SECOND + stamp.nanosec - 7_000
+            before = depth_stamp or stamp.sec * SECOND + stamp.nanosec - 7_000
             self.depth.publish(depth_message(self.bench.header(before, FRAME), self.ENCODING))
 
     def answer(self, publish, drive=None):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Points and rays in space over DDS, in the forms that devices publish, before a real camera."""
 
+from functools import partial
 from importlib.util import find_spec
 
 import numpy as np
@@ -186,3 +187,15 @@ def test_depth_that_is_none(robot, monkeypatch):
         lambda: robot.towards(FRAME, (0, 0, 1)),
         "depth image has encoding 'mono8'; allowed: 16UC1 (millimetres) and 32FC1 (metres)",
     )
+
+
+def test_images_without_a_stamp_go_with_the_latest_depth(robot):
+    robot.with_depth()
+    robot.show(stamp=0)
+
+    def drive():
+        robot.drive(depth_stamp=robot.bench.now())
+
+    publish = partial(robot.towards, FRAME, point_at(*WALL))
+    result = robot.answer(publish, drive=lambda: (drive(), publish()))
+    assert close((result.gaze.x, result.gaze.y), WALL)

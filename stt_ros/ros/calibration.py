@@ -92,11 +92,12 @@ class DepthImages:
         within ``MAX_DEPTH_OFFSET``, ``GazeError`` when it is none of depth or of another shape.
         """
         with self._lock:
-            found = self._images.nearest(stamp)
+            latest = self._images.latest()
+            found = self._images.nearest(stamp) if stamp else latest and (0, latest)
         if found is None:
             raise NotYetError(f'no depth image has been received on {self._topic.name}')
         offset = abs(found[0] - stamp) / SECOND
-        if stamp and offset > MAX_DEPTH_OFFSET:
+        if offset > MAX_DEPTH_OFFSET:
             raise NotYetError(
                 f'the nearest depth image is {offset:.3f} s from the image; '
                 f'allowed: {MAX_DEPTH_OFFSET:g} s'
@@ -126,7 +127,7 @@ class DepthImages:
     def _take(self, msg: Image) -> None:
         stamp = msg.header.stamp
         with self._lock:
-            self._images.add(stamp.sec * SECOND + stamp.nanosec, msg)
+            self._images.add(stamp.sec * SECOND + stamp.nanosec, msg, len(msg.data))
         self.on_arrival()
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass
 
@@ -37,10 +38,7 @@ class Scene:
         self.frames = Frames(node)
         self._told: set = set()
         self.aim: Aim | None = None  # of the last prompt in space
-        if any(node.parameters[f'{name}_space'] in spaces.IN_SPACE for name in _SOURCES):
-            self.infos.need()
-        if 'ray' in (node.parameters[f'{name}_space'] for name in _SOURCES):
-            self.depths.need('rays')
+        self._prepare({node.parameters[f'{name}_space'] for name in _SOURCES})
 
     def pixel(
         self, source: str, gaze: RawGaze, space: str, header, size: tuple[int, int]
@@ -108,6 +106,16 @@ class Scene:
         """End all subscriptions."""
         for part in (self.infos, self.depths, self.frames):
             part.close()
+
+    def _prepare(self, said: set[str]) -> None:
+        """Subscribe at once to what the spaces that were set will need."""
+        if said & set(spaces.IN_SPACE):
+            self.infos.need()
+        if 'ray' in said:
+            self.depths.need('rays')
+        if said & {'world_3d', 'ray'} and not self._node.parameters['static_transform']:
+            with contextlib.suppress(ImportError):  # said when a prompt needs it
+                self.frames.listen()
 
     @property
     def _rectified(self) -> bool:
