@@ -102,6 +102,13 @@ def test_the_stages_are_measured_written_and_compared(tmp_path):
     assert figures and all(row['new / old'] in (1.0, None) for row in figures)
 
 
+def test_points_rays_and_clouds_are_measured():
+    pytest.importorskip('rclpy', reason='needs ROS 2: run ./stt test')
+    text = bench('space', '--repeats', 2, '--sizes', '160x90')
+    for stage in ('point to pixel', 'ray to first surface', 'object_points and object_centroid'):
+        assert f'{stage} ' in text
+
+
 def test_what_cannot_be_compared_or_written_is_named(tmp_path):
     foreign = tmp_path / 'foreign.json'
     foreign.write_text('[1, 2]')

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The points of a mask in a depth image, and the cloud that they are sent as."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import realsense
@@ -82,3 +84,25 @@ def test_depth_of_another_size():
     assert fit(depth, (120, 160))[50, 70] == 1.0
     with pytest.raises(GazeError, match='80 x 60 pixels, the image 80 x 50: another shape'):
         fit(depth, (50, 80))
+
+
+@pytest.mark.parametrize('big_endian', [False, True])
+@pytest.mark.parametrize(('encoding', 'kind'), [('16UC1', 'u2'), ('mono16', 'u2'), ('32FC1', 'f4')])
+def test_depth_messages_are_read_in_their_units(encoding, kind, big_endian):
+    """Rows may be padded, bytes swapped; what is not measured is 0."""
+    images = pytest.importorskip('stt_ros.ros.images')
+    values = np.array([[1000, 250, 0], [65, 4000, 1]], kind)
+    expected = values.astype(np.float32) * np.float32(1e-3) if kind == 'u2' else values.copy()
+    if kind == 'f4':
+        values[0, 2], values[1, 2], expected[1, 2] = np.nan, -np.inf, 0
+    rows = values.astype(('>' if big_endian else '<') + kind)
+    padded = b''.join(row.tobytes() + b'pad!' for row in rows)
+    message = SimpleNamespace(
+        width=3, height=2, encoding=encoding, is_bigendian=big_endian, data=padded,
+        step=rows[0].nbytes + 4,
+    )  # fmt: skip
+    depth = images.depth_in_metres(message)
+    assert depth.dtype == np.float32 and np.array_equal(depth, expected)
+    message.data = padded[:-8]
+    with pytest.raises(images.ImageError, match='2 rows of step'):
+        images.depth_in_metres(message)
