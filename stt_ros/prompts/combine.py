@@ -51,16 +51,8 @@ def answer(
     """
     if mode not in MODES:
         raise PromptError(f'mode is {mode!r}; allowed: {", ".join(MODES)}')
-    prompts = list(prompts)
-    if not prompts:
-        raise PromptError('there is no prompt; expected at least one')
-    frame = as_frame(frame)
-    gazes = [np.asarray(prompt.propose(frame), float).reshape(-1, 2) for prompt in prompts]
-    if not any(len(g) for g in gazes) and all(len(all_negatives([p])) for p in prompts):
-        raise PromptError(
-            'there are only negative points: nothing says where the thing is; add a positive point '
-            'or another prompt'
-        )
+    prompts, frame = list(prompts), as_frame(frame)
+    gazes = _propose(prompts, frame)
     held_out = [looked_at(all_negatives([prompt])) for prompt in prompts]
     looks = segment(segmenter, frame, [*gazes, *held_out], interpolation)
     looks, away = looks[: len(prompts)], looks[len(prompts) :]
@@ -75,6 +67,18 @@ def answer(
         for candidate in found:
             answers.append(_finish(scene, candidate, len(prompts), group, min_region_area))
     return [found for found in answers if found.area]
+
+
+def _propose(prompts: list[Prompt], frame: Frame) -> list[np.ndarray]:
+    if not prompts:
+        raise PromptError('there is no prompt; expected at least one')
+    gazes = [np.asarray(prompt.propose(frame), float).reshape(-1, 2) for prompt in prompts]
+    if not any(len(g) for g in gazes) and all(len(all_negatives([p])) for p in prompts):
+        raise PromptError(
+            'there are only negative points: nothing says where the thing is; add a positive point '
+            'or another prompt'
+        )
+    return gazes
 
 
 def segment(
