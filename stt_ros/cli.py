@@ -7,6 +7,7 @@ Errors are one line on stderr, ``stt_ros: error: ...``, with exit code 2.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import math
 import sys
@@ -35,7 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         if argv[:1] == ['demo']:
-            return _demo(argv[1:])
+            return _with_ros('the demo', 'stt_ros.ros.demo.app', argv)
+        if argv[:1] == ['estimate-offset']:
+            return _with_ros('estimate-offset', 'stt_ros.ros.estimate_offset', argv)
         if argv[:1] == ['eval']:
             return _eval(argv[1:])
         arguments = _parser().parse_args(_attach_points(argv))
@@ -100,6 +103,9 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser('eval', help='measure prompts on true masks (see stt_ros eval --help)')
     commands.add_parser('demo', help='camera, gaze and node over ROS 2 (see stt_ros demo --help)')
+    commands.add_parser(
+        'estimate-offset', help="how far a tracker's clock is from the camera's, of a bag or live"
+    )
     return parser
 
 
@@ -282,15 +288,15 @@ def _export(arguments: argparse.Namespace) -> None:
     print(arguments.out)
 
 
-def _demo(argv: list[str]) -> int:
+def _with_ros(what: str, module: str, argv: list[str]) -> int:
     try:
-        from stt_ros.ros.demo.app import main as demo
+        main = importlib.import_module(module).main
     except ImportError as error:
         raise UsageError(
-            f'the demo needs ROS 2 and the messages of this package ({error}): run ./stt demo in '
-            'the repository, or source the install/setup.bash of your workspace'
+            f'{what} needs ROS 2 and the messages of this package ({error}): run ./stt {argv[0]} '
+            'in the repository, or source the install/setup.bash of your workspace'
         ) from error
-    return demo(argv) or 0
+    return main(argv[1:]) or 0
 
 
 if __name__ == '__main__':
