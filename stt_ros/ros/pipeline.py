@@ -143,6 +143,8 @@ class Pipeline:
 
     def reject(self, source: str, error: Exception) -> None:
         """Count and log a message that was dropped."""
+        if not self._node.context.ok():  # an interrupt took it from what was being done
+            return
         reason = str(error) or type(error).__name__
         self.monitor.reject(source, reason)
         self._node.log.warning(source, reason)

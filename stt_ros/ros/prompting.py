@@ -69,7 +69,9 @@ class Prompting:
         self._node = node
         self._pipeline = pipeline
         self._engine = SharedEngine(node.segmenter.engine, pipeline.worker)
-        self.segmenter = Segmenter(self._engine)
+        self._segmenter = Segmenter(self._engine)
+        # For lists of points: like single ones they are answered to the end, also at the node's.
+        self.segmenter = Segmenter(SharedEngine(node.segmenter.engine, pipeline.worker))
         self._models = node.prompt_models
         self._ids = itertools.count(1)
         self._current: Request | None = None  # what is applied to every new frame
@@ -135,7 +137,7 @@ class Prompting:
             budget_ms=parameters['everything_budget'] * 1e3 or None,
             labeller=self._models.labeller,
         )
-        reply = ask(self.segmenter, frame, request.all_prompts(), request.mode, options)
+        reply = ask(self._segmenter, frame, request.all_prompts(), request.mode, options)
         problems = '; '.join(reply.problems)
         self._last = Outcome(request, header, frame, reply.answers, problems, clicks=request.clicks)
         if reply.problems:
@@ -159,7 +161,7 @@ class Prompting:
         clicks = (*old[0], *new[0]), (*old[1], *new[1])
         answers = list(last.answers)
         answers[which] = prompts.refine(
-            self.segmenter, last.frame, answers[which], *clicks, last.request.prompts,
+            self._segmenter, last.frame, answers[which], *clicks, last.request.prompts,
             self._node.parameters['interpolation'],
         )  # fmt: skip
         self._last = replace(last, answers=answers, corrected=which, clicks=clicks)
