@@ -149,9 +149,7 @@ class Pipeline:
         self.monitor.reject(source, reason)
         self._node.log.warning(source, reason)
 
-    def segment(
-        self, msg, points: list, segmenter: Segmenter | None = None
-    ) -> tuple[Frame, list]:
+    def segment(self, msg, points: list, segmenter: Segmenter | None = None) -> tuple[Frame, list]:
         """Segment a message's picture at points (x, y), with the parameters in force.
 
         ``segmenter`` is the node's unless another one that shares its network is given.
