@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make the predicted IoUs say what is true: a rising map for each hypothesis, kept in the weights.
 
-    python -m training.calibrate CHECKPOINT OUT.pt --pack FOLDER... --davis FOLDER...
+    python -m training.calibrate CHECKPOINT OUT.pt --pack FOLDER... --clips FOLDER...
 
 Only pictures that were not trained on can tell: the held-out ones of the packs and the sequences
 named with ``--clips``, in random views.
