@@ -16,7 +16,7 @@ if not (Path(__file__).resolve().parents[1] / 'training').is_dir():
 
 from stt_ros import zoo  # noqa: E402
 from stt_ros.model import ModelConfig, SegmentThisThing  # noqa: E402
-from training import batches, dataset, evaluate, export, real, scenes, shapes  # noqa: E402
+from training import batches, calibrate, dataset, evaluate, export, real, scenes, shapes  # noqa: E402
 from training.bank import Bank, make_bank  # noqa: E402
 from training.initial import initialise  # noqa: E402
 from training.losses import loss, weighted_iou  # noqa: E402
@@ -261,3 +261,29 @@ def test_a_tiny_network_learns_a_tiny_task():
         total.backward()
         optimiser.step()
     assert parts['best_iou'] > 0.8
+
+
+def test_cut_outs_keep_their_colours_at_the_edge(tmp_path):
+    image = np.zeros((60, 80, 4), np.uint8)
+    cv2.circle(image, (40, 30), 25, (10, 200, 30, 255), -1)  # BGRA: green on transparent black
+    (tmp_path / 'cartoon').mkdir()
+    for name in ('ball.png', 'ball_mirror.png', 'cartoon/ball.png'):
+        cv2.imwrite(str(tmp_path / name), image)
+    cv2.imwrite(str(tmp_path / 'opaque.png'), image[..., :3])
+    [(rgb, mask)] = real.cutouts(tmp_path)
+    assert np.count_nonzero(mask) == np.count_nonzero(image[..., 3])
+    assert (rgb == (30, 200, 10)).all()  # RGB, outside the thing too
+
+
+def test_a_calibration_rises_and_tells_the_truth_on_average():
+    rng = np.random.default_rng(0)
+    said = rng.uniform(0, 1, 4000)
+    true = 0.2 + 0.5 * said**2 + rng.normal(0, 0.02, said.shape)
+    x, y = calibrate.rising_map(said, true, 9)
+    assert (np.diff(x) > 0).all() and (np.diff(y) > 0).all()
+    assert np.abs(np.interp(x, x, y) - (0.2 + 0.5 * x**2)).max() < 0.03
+
+
+def test_a_calibration_of_what_falls_is_level():
+    x, y = calibrate.rising_map(np.linspace(0, 1, 90), np.linspace(1, 0, 90), 9)
+    assert (np.diff(x) > 0).all() and (np.diff(y) > 0).all() and y[-1] - y[0] < 0.02

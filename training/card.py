@@ -20,16 +20,19 @@ written by `python -m training.export`; the figures are those of the shipped fil
 {hardware}.
 AdamW, cosine learning rate, averaged weights (EMA). Loss: the best of three hypotheses (focal, 20
 times in the first stage and 10 times later, plus dice; cells weighted by the image pixels behind
-them), all three regressed on their true IoU. `training/README.md` has the commands, and
-`training/EXPERIMENTS.md` what was tried.
+them), all three regressed on their true IoU. The predicted IoUs go through a rising map for each
+hypothesis, fitted on pictures that were not trained on (`training/calibrate.py`).
+`training/README.md` has the commands, and `training/EXPERIMENTS.md` what was tried.
 
-Training data, about a third of the samples each:
+Training data:
 * views of real pictures: eight sequences of DAVIS 2016 (bmx-trees, car-shadow, dance-twirl,
   drift-chicane, goat, horsejump-high, libby, motocross-jump; Perazzi et al., CVPR 2016;
   BSD licence) and 62 pictures of COCO train2017 (annotations CC BY 4.0, COCO Consortium; the
   photographs belong to their authors, under Flickr's terms, and are not redistributed here);
-* compositions: things drawn by us (`training/shapes.py`, `textures.py`) and things cut out of those
-  pictures, pasted over drawn or photographed ground;
+* compositions: things drawn by us (`training/shapes.py`, `textures.py`), things cut out of those
+  pictures, and 336 photographs of single things with transparency, the stamps of Tux Paint
+  (animals, plants, food, tools, vehicles ...; Debian's `tuxpaint-stamps-default`, GPL-2, Bill
+  Kendrick and contributors; not redistributed here), pasted over drawn or photographed ground;
 * picture-book scenes: few drawn things of one surface each on a plain ground.
 
 ## How good
@@ -53,14 +56,15 @@ hypothesis; blue: top-ranked one; yellow dot: gaze. Frames: DAVIS, BSD licence
 """
 
 DECISIONS = """; dog, blackswan and
-the held-out COCO objects were looked at on the way, camel and cows only in the end"""
+the held-out COCO objects were looked at on the way and calibrated the scores, camel and cows were
+seen only in the end"""
 
 LIMITS = """\
 * A few hundred real objects taught it: it knows edges, textures and blob-like bodies better
   than categories. Expect a part instead of the whole (one garment, a patch of another colour),
   missing thin limbs, and leaks into ground of the same colour.
 * The mask is as coarse as the token pattern far from the gaze (8 px).
-* It never answers with the ground: a gaze on a wall or the sky gives some nearby thing or a patch.
+* It rarely answers with the ground: a gaze on a wall or the sky may give some nearby thing.
 * Predicted IoUs rank hypotheses of one gaze better than they compare different pictures.
 * For quality, use the published weights (`stt-b` and larger; CC BY-NC 4.0)."""
 

@@ -96,12 +96,20 @@ def table(rows: list[dict]) -> dict[str, dict]:
     return groups
 
 
+DRAWN = ('picture-book scenes', 'composed scenes')
+
+
+def judge_drawn(model, count: int) -> dict[str, list[dict]]:
+    """Rows of ``count`` drawn scenes of each kind; no kind for a count of 0."""
+    return {kind: judge(model, kind, drawn(kind, count), 16) for kind in DRAWN if count}
+
+
 def drawn(kind: str, count: int, seed: int = 10**6) -> list[real.Picture]:
     """``count`` scenes of the generator, from seeds that training never used."""
     pictures = []
     for k in range(count):
         rng = np.random.default_rng(seed + k)
-        if kind == 'picture-book scenes':
+        if kind == DRAWN[0]:
             scene = scenes.first_scene(rng, 5)
         else:
             scene = scenes.composed_scene(rng, Bank(), 5)
@@ -202,12 +210,8 @@ def main():
     rows_pack = (
         judge(model, 'held-out objects', data.held_out(args.pack), smallest=16) if args.pack else []
     )
-    rows_drawn = [
-        row
-        for kind in ('picture-book scenes', 'composed scenes')
-        for row in judge(model, kind, drawn(kind, args.scenes), smallest=16)
-    ]
-    groups = table(rows + rows_pack + rows_drawn)
+    groups = table(rows + rows_pack)
+    groups |= {kind: summary(found) for kind, found in judge_drawn(model, args.scenes).items()}
     if clips:
         groups['all clips'] = summary(rows)
     print_table(groups)

@@ -79,7 +79,9 @@ def joined_curve(checkpoints: list[Path]) -> list[dict]:
     return curve
 
 
-def judge(weights: Path, clips: list[Path], packs: list[Path], every: int = 1) -> dict:
+def judge(
+    weights: Path, clips: list[Path], packs: list[Path], every: int = 1, scenes: int = 0
+) -> dict:
     """Evaluate the written file and draw its contact sheet; returns the table of figures."""
     model = load_any(weights)
     rows, frames = [], {}
@@ -89,6 +91,7 @@ def judge(weights: Path, clips: list[Path], packs: list[Path], every: int = 1) -
         rows += evaluate.judge(model, folder.name, pictures)
     others = evaluate.judge(model, 'held-out objects', data.held_out(packs), smallest=16)
     groups = evaluate.table(rows + others)
+    groups |= {kind: evaluate.summary(r) for kind, r in evaluate.judge_drawn(model, scenes).items()}
     groups['all clips'] = evaluate.summary(rows)
     FIGURES.mkdir(exist_ok=True)
     evaluate.contact_sheet(model, rows, frames, FIGURES / 'contact_sheet.png')
@@ -104,13 +107,14 @@ def main():
     parser.add_argument('--clips', type=Path, nargs='*', default=[])
     parser.add_argument('--pack', type=Path, nargs='*', default=[])
     parser.add_argument('--stages', type=Path, nargs='*', default=[], help='earlier checkpoints')
+    parser.add_argument('--scenes', type=int, default=60, help='unseen drawn scenes of each kind')
     parser.add_argument('--hardware', default='', help='words for the card: what it was trained on')
     args = parser.parse_args()
     metadata = export(args.checkpoint, args.out, args.stages)
     print(metadata)
     if not args.clips:
         return
-    groups = judge(args.out, args.clips, args.pack)
+    groups = judge(args.out, args.clips, args.pack, scenes=args.scenes)
     evaluate.print_table(groups)
     card.draw_curve(joined_curve([*args.stages, args.checkpoint]), FIGURES / 'curve.png')
     args.out.with_suffix('.md').write_text(card.write(args.out, metadata, groups, args.hardware))
