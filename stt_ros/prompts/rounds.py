@@ -33,7 +33,7 @@ def refine(
     ``frame`` is the picture of the answer. ``positive`` and ``negative`` are **all** clicks given
     to correct this thing, (K, 2) pixels each, the new ones too; each is right in the answer.
     ``prompts`` are those of the first answer: their agreement is told again, before that of the
-    clicks. Raises ``PromptError`` for clicks that contradict each other or lie outside, and for
+    clicks; one that had no say in the answer has none now. Raises ``PromptError`` for clicks that contradict each other or lie outside, and for
     an empty last answer.
     """
     frame, clicks = as_frame(frame), Points(positive, negative)
@@ -46,7 +46,11 @@ def refine(
     seen = {tuple(gaze): look[0] for gaze, look in zip(gazes[wrong], looks, strict=True)}
     repaired = repair(last, clicks, seen, frame.size)
     shape = cut_out(repaired, clicks.negatives)
-    said = [_agreement(prompt, repaired.reshaped(shape), frame) for prompt in (*prompts, clicks)]
+    voting = [*last.agreement[: len(prompts)], *[1.0] * (len(prompts) - len(last.agreement)), 1.0]
+    said = [
+        None if before is None else _agreement(prompt, repaired.reshaped(shape), frame)
+        for prompt, before in zip((*prompts, clicks), voting, strict=True)
+    ]
     voted = [a for a in said if a is not None]
     return replace(
         last,
