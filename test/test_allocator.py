@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from stt_ros.allocator import keep_memory
+
 # Twice a block of a 4K frame's size, written to and freed; the faults are those of the second.
 SCRIPT = """
 import resource, sys, threading
@@ -36,6 +38,11 @@ def faults(how):
         env=environment, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     return int(done.stdout)
+
+
+def test_other_c_libraries_are_left_alone(monkeypatch):
+    monkeypatch.setattr('ctypes.CDLL', lambda name: object())
+    assert keep_memory() is False
 
 
 @pytest.mark.skipif(

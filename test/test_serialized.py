@@ -67,9 +67,24 @@ def test_pixels_are_not_copied():
     np.testing.assert_array_equal(pixels.ravel(), np.arange(12))
 
 
-def test_another_form_is_named():
-    with pytest.raises(ValueError, match='form 0003 is not plain CDR'):
-        serialized.image(b'\0\3' + bytes(90))
+@pytest.mark.parametrize(
+    ('read', 'message'),
+    [
+        (serialized.image, Image(height=1, width=2, step=2, encoding='mono8', data=b'ab')),
+        (serialized.compressed_image, CompressedImage(format='jpeg', data=b'abc')),
+    ],
+)
+def test_other_forms_are_left_to_the_middleware(read, message, monkeypatch):
+    monkeypatch.setattr(serialized, '_ORDERS', {})  # as if the middleware's own were unknown
+    found = read(serialize_message(message))
+    assert type(found) is type(message) and found == message
+
+
+@pytest.mark.parametrize('read', [serialized.image, serialized.compressed_image])
+@pytest.mark.parametrize('start', [b'', b'\0', b'\xff\xfe'])
+def test_what_the_middleware_cannot_read_either_is_named(read, start):
+    with pytest.raises(ValueError, match=f'of form {start.hex()} cannot be read'):
+        read(start)
 
 
 @pytest.mark.parametrize('kept', [4, 11, 18, 40, -1])

@@ -5,6 +5,7 @@ Taking a message apart into a Python one copies its pixels twice. What is here h
 sensor_msgs/Image or CompressedImage, and its pixels are those of the buffer. The form is plain CDR
 (OMG DDSI-RTPS 2.3, 10.5; OMG CORBA 3.3, 9.3): numbers are aligned to their size, counted from
 behind four bytes that say the order of bytes; texts and sequences begin with their length.
+Any other form is left to the middleware.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import struct
 from dataclasses import dataclass
 
 from builtin_interfaces.msg import Time
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 _START = 4
@@ -42,8 +45,10 @@ class CompressedView:
     data: memoryview
 
 
-def image(buffer: bytes) -> RawView:
-    """Read a serialized sensor_msgs/Image. Raises ``ValueError`` if it is cut short or not CDR."""
+def image(buffer: bytes) -> RawView | Image:
+    """Read a serialized sensor_msgs/Image. Raises ``ValueError`` if it cannot be read."""
+    if buffer[:2] not in _ORDERS:
+        return _by_the_middleware(buffer, Image)
     reader = _Reader(buffer)
     return RawView(
         reader.header(), reader.number(), reader.number(), reader.text(), reader.byte(),
@@ -51,10 +56,21 @@ def image(buffer: bytes) -> RawView:
     )  # fmt: skip
 
 
-def compressed_image(buffer: bytes) -> CompressedView:
-    """Read a serialized CompressedImage. Raises ``ValueError`` if it is cut short or not CDR."""
+def compressed_image(buffer: bytes) -> CompressedView | CompressedImage:
+    """Read a serialized CompressedImage. Raises ``ValueError`` if it cannot be read."""
+    if buffer[:2] not in _ORDERS:
+        return _by_the_middleware(buffer, CompressedImage)
     reader = _Reader(buffer)
     return CompressedView(reader.header(), reader.text(), reader.octets())
+
+
+def _by_the_middleware(buffer: bytes, kind: type):
+    """Read a form that only the middleware itself knows, with its copies of the pixels."""
+    try:
+        return deserialize_message(buffer, kind)
+    except Exception as error:  # each middleware has its own
+        form = bytes(buffer[:2]).hex()
+        raise ValueError(f'serialized image of form {form} cannot be read: {error}') from error
 
 
 class _Reader:
@@ -63,9 +79,7 @@ class _Reader:
     def __init__(self, buffer: bytes) -> None:
         self._buffer = buffer
         self._at = _START
-        order = _ORDERS.get(buffer[:2])
-        if order is None:
-            raise ValueError(f'serialized image: form {buffer[:2].hex()} is not plain CDR')
+        order = _ORDERS[buffer[:2]]
         self._signed, self._unsigned = struct.Struct(f'{order}i'), struct.Struct(f'{order}I')
 
     def header(self) -> Header:
