@@ -342,6 +342,16 @@ def test_the_table_of_auto(monkeypatch, machine, there, device, name, why):
     assert re.search(why, reason)
 
 
+def test_auto_goes_on_without_an_openvino_that_is_broken(weights, monkeypatch):
+    monkeypatch.setattr(choice, '_first', lambda *more: ('openvino', 'the fastest'))
+    monkeypatch.setitem(sys.modules, 'stt_ros.engines.openvino_engine', None)
+    monkeypatch.delattr(engines, 'openvino_engine', raising=False)
+    made = engines.create(weights, 'cpu')
+    assert re.search('with torch .*auto: openvino cannot be loaded', made.description)
+    with pytest.raises(EngineError, match="engine 'openvino' is not installed"):
+        engines.create(weights, 'cpu', engine='openvino')
+
+
 def test_auto_takes_cuda_when_there_is_some(monkeypatch):
     monkeypatch.setattr(choice, '_cuda', lambda: True)
     assert choice.choose('auto', 'auto', 'default', False)[0] == 'torch'
@@ -402,6 +412,17 @@ def test_converted_once_and_again_when_damaged(weights, views, exact, tmp_path, 
         made = engines.create(weights, 'cpu', 'fp32', 'openvino')
         np.testing.assert_allclose(made.run(*views)[1], exact[1], atol=1e-4)
         assert len(conversions) == expected
+
+
+def test_what_takes_long_at_the_first_start_is_told(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv('STT_ROS_CACHE', str(tmp_path))
+    for told in (True, False):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            cache.folder('a', lambda folder: None)
+        assert (f'preparing {tmp_path}/a (up to a minute, once)' in caplog.text) == told
+    cache.folder('b', lambda folder: None, quick=True)
+    assert 'preparing' not in caplog.text
 
 
 def test_a_cache_has_a_key_per_content(tmp_path):
@@ -512,6 +533,52 @@ def test_cuda_without_the_package_for_it(exported):
         pytest.skip('this machine has the package')
     with pytest.raises(EngineError, match="device 'cuda'.*pip install onnxruntime-gpu"):
         engines.create(str(exported), 'cuda')
+
+
+@has_onnx
+def test_cuda_that_cannot_be_started_is_no_cpu(exported, tmp_path, monkeypatch):
+    import onnxruntime
+
+    if 'CUDAExecutionProvider' in onnxruntime.get_available_providers():
+        pytest.skip('this machine has the package')
+    monkeypatch.setenv('STT_ROS_CACHE', str(tmp_path))
+    claimed = [f'{name}ExecutionProvider' for name in ('Tensorrt', 'CUDA', 'CPU')]
+    monkeypatch.setattr(onnxruntime, 'get_available_providers', lambda: claimed)
+    with pytest.raises(EngineError, match='could start none of TensorrtExec.*, CUDAExec.*cuDNN'):
+        engines.create(str(exported), 'cuda')
+    made = engines.create(str(exported), 'auto')  # goes on, and says with what
+    assert 'on cpu with' in made.description and 'CPU fp32' in made.description
+
+
+@has_onnx
+@pytest.mark.parametrize(('precision', 'half'), [('auto', True), ('fp16', True), ('fp32', False)])
+def test_tensorrt_is_told_the_precision(weights, tmp_path, monkeypatch, precision, half):
+    from stt_ros.engines import onnx_engine
+
+    monkeypatch.setenv('STT_ROS_CACHE', str(tmp_path))
+    options = onnx_engine._provider_options(
+        'TensorrtExecutionProvider', 'cuda:1', zoo.load(weights).config, Path(weights),
+        precision != 'fp32',
+    )  # fmt: skip
+    assert options['trt_fp16_enable'] is half and options['device_id'] == '1'
+    assert Path(options['trt_engine_cache_path']).is_dir()
+
+
+@has_onnx
+def test_a_model_of_the_zoo_in_half_precision(weights, views, exact, tmp_path, monkeypatch):
+    monkeypatch.setenv('STT_ROS_CACHE', str(tmp_path))
+    made = engines.create(weights, 'cpu', 'fp16', 'onnxruntime')
+    assert 'fp16' in made.description
+    assert np.abs(made.run(*views)[1] - exact[1]).max() <= 0.02
+
+
+def test_exporting_with_an_old_pytorch(weights, tmp_path, monkeypatch):
+    from stt_ros.engines.onnx_export import export
+
+    pytest.importorskip('onnxscript')
+    monkeypatch.setattr(torch, '__version__', '2.2.1+cpu')
+    with pytest.raises(EngineError, match=r'needs PyTorch 2.6 or newer, this is 2.2.1\+cpu'):
+        export(weights, tmp_path / 'x.onnx')
 
 
 @pytest.mark.parametrize('name', ['openvino', 'onnxruntime'])

@@ -78,8 +78,14 @@ def create(
         if value not in allowed and not (what == 'device' and value.startswith('cuda:')):
             raise EngineError(f'{what} is {value!r}; allowed: {", ".join(allowed)}')
     weights = str(weights)
-    engine, why = choice.choose(engine, device, weights, compiled)
-    made = _class(engine)(weights, device, precision, threads, **choice.options(engine, compiled))
+    chosen, why = choice.choose(engine, device, weights, compiled)
+    try:
+        kind = _class(chosen)
+    except EngineError as error:  # a package that is there but broken
+        if engine != 'auto' or chosen != 'openvino':
+            raise
+        kind, chosen, why = _class('torch'), 'torch', f'auto: openvino cannot be loaded: {error}'
+    made = kind(weights, device, precision, threads, **choice.options(chosen, compiled))
     made.description += f' ({why})' if why else ''
     return made
 
@@ -89,6 +95,4 @@ def _class(engine: str) -> type:
     try:
         return getattr(import_module(f'stt_ros.engines.{module}'), name)
     except ImportError as error:
-        raise EngineError(
-            f"engine '{engine}' is not installed ({error}): {cure}; or use engine 'auto'"
-        ) from error
+        raise EngineError(f"engine '{engine}' is not installed ({error}): {cure}") from error

@@ -34,10 +34,11 @@ def key(file: Path, *details: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def folder(name: str, make: Callable[[Path], None]) -> Path | None:
+def folder(name: str, make: Callable[[Path], None], quick: bool = False) -> Path | None:
     """Return a folder of the cache; if there is none yet, ``make`` fills a new one.
 
-    Returns None, and says so, when the cache cannot be written.
+    Says that it does, unless it is ``quick``. Returns None, and says so, when the cache cannot be
+    written.
     """
     path = root() / name
     if path.is_dir():
@@ -51,6 +52,8 @@ def folder(name: str, make: Callable[[Path], None]) -> Path | None:
             'Make it writable, or set STT_ROS_CACHE to a folder that is', root(), error.strerror,
         )  # fmt: skip
         return None
+    if not quick:
+        _LOG.warning('first use of this model here: preparing %s (up to a minute, once)', path)
     try:
         make(new)
         new.rename(path)  # whole or not at all

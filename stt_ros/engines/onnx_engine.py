@@ -31,22 +31,26 @@ class OnnxEngine(BatchedEngine):
         if precision == 'bf16':
             raise EngineError("engine 'onnxruntime' has no bf16; precisions: auto, fp32, fp16")
         wanted = _providers(device)
-        file = Path(weights).expanduser() if weights.endswith(EXPORTED) else _exported(weights)
+        exported = weights.endswith(EXPORTED)
+        file = Path(weights).expanduser() if exported else _exported(weights, precision)
         metadata = _metadata(file)
         config = weights_io.parse_config(metadata['config'], file)
-        self.precision = _choose_precision(precision, metadata['precision'], wanted[0], file)
+        _choose_precision(precision, metadata['precision'], wanted[0], file)
+        half = precision != 'fp32'
         self._session = _session(
             file,
-            [(name, _provider_options(name, device, config, file)) for name in wanted],
+            [(name, _provider_options(name, device, config, file, half)) for name in wanted],
             threads,
         )
         provider = self._session.get_providers()[0]
-        if provider != wanted[0] and wanted[0] == _CUDA and device != 'auto':
-            raise EngineError(
-                f"device '{device}': ONNX Runtime could not start {wanted[0]} (its log says why; "
-                "mostly CUDA or cuDNN of the wrong version); use device 'cpu' or engine 'torch'"
-            )
         on_cpu = provider == _CPU
+        if on_cpu and device.startswith('cuda'):
+            raise EngineError(
+                f"device '{device}': ONNX Runtime could start none of {', '.join(wanted[:-1])} "
+                '(its log says why; mostly CUDA, cuDNN or TensorRT of the wrong version); '
+                "use device 'cpu' or engine 'torch'"
+            )
+        self.precision = _choose_precision(precision, metadata['precision'], provider, file)
         short = provider.removesuffix('ExecutionProvider')
         super().__init__(
             config,
@@ -79,7 +83,9 @@ def _providers(device: str) -> list[str]:
     return [*(gpu if device != 'cpu' else []), _CPU]
 
 
-def _provider_options(provider: str, device: str, config: ModelConfig, file: Path) -> dict:
+def _provider_options(
+    provider: str, device: str, config: ModelConfig, file: Path, half: bool
+) -> dict:
     index = device.partition(':')[2] or '0'
     if provider == _CPU:
         return {}
@@ -91,13 +97,14 @@ def _provider_options(provider: str, device: str, config: ModelConfig, file: Pat
         values = f'{batch}x{tokens}x3x{size}x{size}'
         return f'tokens:{values},valid:{batch}x{tokens},positions:{tokens}'
 
-    folder = cache.folder(f'tensorrt/{cache.key(file, ort.__version__)}', lambda new: None)
+    key = cache.key(file, ort.__version__, str(half))
+    folder = cache.folder(f'tensorrt/{key}', lambda new: None, quick=True)
     return {
         'device_id': index,
-        'trt_fp16_enable': True,
+        'trt_fp16_enable': half,
         'trt_engine_cache_enable': folder is not None,
         'trt_engine_cache_path': str(folder or ''),
-        'trt_profile_min_shapes': shapes(1, min(COARSE)),
+        'trt_profile_min_shapes': shapes(1, min(*COARSE, n)),
         'trt_profile_opt_shapes': shapes(1, n),
         'trt_profile_max_shapes': shapes(BATCH['cuda'], n),
     }
@@ -166,16 +173,19 @@ def _choose_precision(wanted: str, exported: str, provider: str, file: Path) -> 
     return exported
 
 
-def _exported(weights: str) -> Path:
+def _exported(weights: str, precision: str) -> Path:
     """Return the model as a file in the cache, exported at the first time (up to a minute)."""
     source = zoo.file_of(weights)
     if not source.is_file():
         zoo.load(weights)  # says what is wrong
-    folder = cache.folder(
-        f'onnx/{cache.key(source, VERSION)}', lambda new: export(weights, new / 'model.onnx')
-    )
+    numbers = 'fp16' if precision == 'fp16' else 'fp32'
+
+    def write(new: Path) -> None:
+        export(weights, new / 'model.onnx', numbers)
+
+    folder = cache.folder(f'onnx/{cache.key(source, VERSION, numbers)}', write)
     if folder is None:
         folder = Path(tempfile.mkdtemp(prefix='stt_ros_'))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        export(weights, folder / 'model.onnx')
+        write(folder)
     return folder / 'model.onnx'

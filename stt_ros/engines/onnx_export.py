@@ -20,6 +20,7 @@ VERSION = '1'
 INPUTS, OUTPUTS = ('tokens', 'valid', 'positions'), ('logits', 'ious')
 
 _OPSET = 18
+_TORCH = (2, 6)  # the first whose exporter knows open shapes
 
 
 def export(weights: str, path: Path, precision: str = 'fp32') -> None:
@@ -27,7 +28,7 @@ def export(weights: str, path: Path, precision: str = 'fp32') -> None:
 
     Inputs: tokens (batch, tokens, 3, T, T) uint8, valid (batch, tokens) bool, positions (tokens,)
     int64. Outputs: logits (batch, masks, tokens, T, T) and ious (batch, masks), float32.
-    Raises ``EngineError`` when the packages are missing or the file cannot be written.
+    Raises ``EngineError`` when the packages are missing or too old, or the file cannot be written.
     """
     if path.suffix != '.onnx' or not path.parent.is_dir():
         raise EngineError(f'cannot export to {path}: it must end in .onnx, in a folder that exists')
@@ -38,6 +39,11 @@ def export(weights: str, path: Path, precision: str = 'fp32') -> None:
         raise EngineError(
             f"exporting needs what is not installed ({error}): pip install 'stt_ros[onnx]'"
         ) from error
+    if tuple(map(int, torch.__version__.split('.')[:2])) < _TORCH:
+        raise EngineError(
+            f'exporting needs PyTorch {_TORCH[0]}.{_TORCH[1]} or newer, this is '
+            f'{torch.__version__}: pip install -U torch, or export on another machine'
+        )
     model = zoo.load(weights)
     network = Network(model, {'fp32': torch.float32, 'fp16': torch.float16}[precision]).eval()
     proto = _program(network, model.config).model_proto
