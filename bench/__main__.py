@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``python -m bench``: what every stage costs. ``python -m bench node``: the running node.
 ``python -m bench space``: points and rays in space, and the object's point cloud.
+``python -m bench gaze``: samples of an eye tracker.
 
 The tables go to stdout, with --json FILE to a file too; --compare OLD NEW prints two such files.
 """
@@ -67,6 +68,10 @@ def _drawing(what: str):
 
 
 def _measure(arguments: argparse.Namespace) -> dict:
+    if arguments.what == 'gaze':
+        from bench import gaze
+
+        return gaze.measure(arguments.repeats)
     if arguments.what == 'space':
         from bench import space
 
@@ -105,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         prog='python -m bench', description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument(
-        'what', nargs='?', choices=('stages', 'node', 'space'), default='stages',
+        'what', nargs='?', choices=('stages', 'node', 'space', 'gaze'), default='stages',
         help='default: stages',
     )  # fmt: skip
     parser.add_argument(

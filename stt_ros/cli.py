@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,14 +30,16 @@ _ERRORS = (
 )  # fmt: skip
 
 
+# Commands with a parser of their own, in modules that need ROS.
+_WITH_ROS = {'demo': 'stt_ros.ros.demo.app', 'estimate-offset': 'stt_ros.ros.estimate_offset'}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these arguments (default: the process's) and return its exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        if argv[:1] == ['demo']:
-            return _with_ros('the demo', 'stt_ros.ros.demo.app', argv)
-        if argv[:1] == ['estimate-offset']:
-            return _with_ros('estimate-offset', 'stt_ros.ros.estimate_offset', argv)
+        if argv and argv[0] in _WITH_ROS:
+            return _with_ros(*argv)
         if argv[:1] == ['eval']:
             return _eval(argv[1:])
         arguments = _parser().parse_args(_attach_points(argv))
@@ -63,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     segment = commands.add_parser('segment', help='segment what a point of a picture lies on')
     segment.add_argument('image', type=Path, help='picture file')
     segment.add_argument(
-        '--point', type=point, action='append', metavar='X,Y',
+        '--point', type=cli_prompts.point, action='append', metavar='X,Y',
         help='pixel looked at, from the top-left corner; may be given several times',
     )  # fmt: skip
     segment.add_argument('--out', type=Path, metavar='MASK.png', help='write the mask (0 or 255)')
@@ -76,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         'files of several points have _p1, _p2, ... in their names',
     )  # fmt: skip
     segment.add_argument('--json', action='store_true', help='print the results as JSON')
-    cli_prompts.add_arguments(segment, point)
+    cli_prompts.add_arguments(segment)
     _add_model_options(segment)
     segment.set_defaults(run=_segment)
 
@@ -132,17 +133,6 @@ def _attach_points(argv: list[str]) -> list[str]:
         else:
             attached.append(word)
     return attached
-
-
-def point(text: str) -> tuple[float, float]:
-    """Read ``X,Y`` of a command line. Raises ``argparse.ArgumentTypeError``."""
-    try:
-        x, y = (float(part) for part in text.split(','))
-    except ValueError:
-        x = y = math.nan
-    if not (math.isfinite(x) and math.isfinite(y)):
-        raise argparse.ArgumentTypeError(f'{text!r} is not a pixel: X,Y, for example 320,240')
-    return x, y
 
 
 def _segment(arguments: argparse.Namespace) -> None:
@@ -288,15 +278,15 @@ def _export(arguments: argparse.Namespace) -> None:
     print(arguments.out)
 
 
-def _with_ros(what: str, module: str, argv: list[str]) -> int:
+def _with_ros(command: str, *argv: str) -> int:
     try:
-        main = importlib.import_module(module).main
+        main = importlib.import_module(_WITH_ROS[command]).main
     except ImportError as error:
         raise UsageError(
-            f'{what} needs ROS 2 and the messages of this package ({error}): run ./stt {argv[0]} '
-            'in the repository, or source the install/setup.bash of your workspace'
+            f'{command} needs ROS 2 and the messages of this package ({error}): run '
+            f'./stt {command} in the repository, or source the install/setup.bash of your workspace'
         ) from error
-    return main(argv[1:]) or 0
+    return main(list(argv)) or 0
 
 
 if __name__ == '__main__':

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -24,8 +25,8 @@ KINDS = (
 )  # fmt: skip
 
 
-def add_arguments(parser: argparse.ArgumentParser, point: Callable) -> None:
-    """Add the options of all kinds of prompts; ``point`` reads X,Y."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of all kinds of prompts."""
     group = parser.add_argument_group(
         'prompts',
         'any of them, any number, together: all mean one thing (--mode). With them the --points '
@@ -65,6 +66,17 @@ def add_arguments(parser: argparse.ArgumentParser, point: Callable) -> None:
 def asked(arguments: argparse.Namespace) -> bool:
     """Tell whether there is any prompt beside points."""
     return any(getattr(arguments, kind) for kind in KINDS)
+
+
+def point(text: str) -> tuple[float, float]:
+    """Read ``X,Y`` of a command line. Raises ``argparse.ArgumentTypeError``."""
+    try:
+        x, y = (float(part) for part in text.split(','))
+    except ValueError:
+        x = y = math.nan
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise argparse.ArgumentTypeError(f'{text!r} is not a pixel: X,Y, for example 320,240')
+    return x, y
 
 
 def box(text: str) -> tuple[float, ...]:

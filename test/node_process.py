@@ -35,6 +35,7 @@ class NodeProcess:
             env={**os.environ, 'RCUTILS_COLORIZED_OUTPUT': '0', 'OMP_NUM_THREADS': '1'},
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, bufsize=1,
         )  # fmt: skip
+        self.pid = self._process.pid
         self.lines: list[str] = []
         self._news = threading.Condition()
         self._reader = threading.Thread(target=self._read)

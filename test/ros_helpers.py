@@ -103,6 +103,10 @@ class Bench:
             self._executor.spin_once(timeout_sec=0.05)
         return value
 
+    def spin(self, seconds: float) -> None:
+        """Take what has come, for up to so many seconds if nothing has."""
+        self._executor.spin_once(timeout_sec=seconds)
+
     def result_of(self, header: Header, results: list | None = None):
         """Wait for the (first) result of an image and return it."""
         found = self.results if results is None else results

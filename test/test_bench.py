@@ -102,6 +102,13 @@ def test_the_stages_are_measured_written_and_compared(tmp_path):
     assert figures and all(row['new / old'] in (1.0, None) for row in figures)
 
 
+def test_gaze_costs_less_than_50_microseconds_a_sample(tmp_path):
+    path = tmp_path / 'gaze.json'
+    assert 'fixations, idt' in bench('gaze', '--repeats', 10, '--json', path)
+    [rows] = json.loads(path.read_text())['tables'].values()
+    assert len(rows) == 5 and all(0 < row['best'] < 50 for row in rows), rows
+
+
 def test_points_rays_and_clouds_are_measured():
     pytest.importorskip('rclpy', reason='needs ROS 2: run ./stt test')
     text = bench('space', '--repeats', 2, '--sizes', '160x90')

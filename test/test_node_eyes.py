@@ -94,6 +94,39 @@ def test_a_tracker_that_has_stopped(bench):
     sees(bench, 800, 60)
 
 
+@pytest.mark.parametrize('seconds', [-1000, 1000], ids=['past', 'future'])
+def test_one_wrong_stamp_costs_nothing_but_its_sample(bench, seconds):
+    look(bench, (60, 40), (61, 40))
+    sees(bench, 10, 61)
+    line = len(bench.process.lines)
+    look(bench, (300, 200), start=1000 * seconds)
+    look(bench, (62, 40), start=20)
+    sees(bench, 20, 62)
+    sees(bench, 5, 60.5)  # what came before is not forgotten either
+    side = 'newer' if seconds < 0 else 'older'
+    reason = bench.diagnostics()['last reason, gaze']
+    assert f'{side} than the stamp of the gaze; allowed: 1 s' in reason
+    assert not [text for text in bench.process.lines[line:] if 'went back' in text]
+    assert 300 not in {x for x, _ in seen(bench)}
+
+
+def test_a_single_stamped_gaze_holds_for_max_sync_offset(bench):
+    """One without stamp holds as a click does."""
+    look(bench, (60, 40))
+    sees(bench, 490, 60)
+    frame(bench, 520)
+    bench.diagnostics(
+        lambda values: (
+            'nearest sample is 0.520 s before the image; allowed: 0.5 s'
+            in values.get('last reason, gaze', '')
+        )
+    )
+    bench.gaze(70, 40, stamp=0, z=1.0)
+    sees(bench, 60_000, 70)
+    bench.click(80, 40)
+    sees(bench, 120_000, 80)
+
+
 def test_samples_without_confidence_do_not_count(bench):
     bench.set(mode='on_prompt')
     for x, confidence in ((60, 0.59), (61, 0.6), (62, float('nan')), (63, 0.61)):

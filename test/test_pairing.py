@@ -173,9 +173,12 @@ def test_a_bag_that_starts_again_is_noticed_once(
                 events.append((arrival, loop, stream, at + (offset if stream == 'gaze' else 0)))
     watch, noticed = StampWatch(), 0
     for _, loop, stream, stamp in sorted(events):
-        found = watch.check(stream, 10 * SECOND + stamp * MS)
+        found = watch.check(stream, 10 * SECOND + stamp * MS, sure=stream == 'image')
         noticed += found == StampWatch.BACK
-        assert loop == noticed - (found == StampWatch.STALE)
+        if found == StampWatch.ALONE:  # the first gazes, as long as old ones come in between
+            assert loop == noticed + 1 and stream == 'gaze'
+        else:
+            assert loop == noticed - (found == StampWatch.STALE)
     assert noticed == loops - 1
 
 
@@ -187,6 +190,30 @@ def test_a_stream_with_another_clock_goes_on_after_a_second():
     assert watch.check('image', 7 * SECOND + 500 * MS) == watch.STALE
     assert watch.check('image', 8 * SECOND + 1) == watch.OK
     assert not watch.waits_for('image')
+
+
+@pytest.mark.parametrize(
+    ('stream', 'wrong'),
+    [*(('gaze', seconds) for seconds in (10**10, 20, 5, 1)), ('image', 10**10), ('image', 20)],
+)
+def test_one_wrong_stamp_is_no_clock_that_went_back(stream, wrong):
+    """In s; images that go back are believed at once."""
+    watch, sure = StampWatch(), stream == 'image'
+    for number in range(300):
+        time = 10 * SECOND + number * 10 * MS
+        if number in (100, 200):
+            expected = StampWatch.OK if wrong > 10 else StampWatch.ALONE
+            assert watch.check(stream, wrong * SECOND, sure) == expected
+        for other in ('gaze', 'image'):
+            assert watch.check(other, time, other == 'image') == StampWatch.OK
+        assert not watch.waits_for('image') and not watch.waits_for('gaze')
+
+
+def test_a_slow_stream_goes_back_at_once():
+    watch = StampWatch()
+    for time in (2, 4, 6, 8):
+        assert watch.check('image', time * SECOND) == watch.OK
+    assert watch.check('image', 2 * SECOND) == watch.BACK
 
 
 def test_the_latest_prompt_wins_and_each_has_its_id():

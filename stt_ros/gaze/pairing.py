@@ -26,17 +26,24 @@ class StampWatch:
 
     Each stream is compared with itself, since streams may differ in clock and latency. When one
     goes back the others are expected to follow: what they still bring of the time before is stale.
+    One wrong stamp, ahead of the others of its stream or behind them, changes nothing.
     """
 
-    OK, BACK, STALE = 'ok', 'back', 'stale'
+    OK, BACK, STALE, ALONE = 'ok', 'back', 'stale', 'alone'
 
     def __init__(self) -> None:
         self._newest: dict[str, int] = {}
         self._left: dict[str, int] = {}  # newest stamps of the time before
         self._behind: set[str] = set()  # streams that are still in the time before
+        self._ahead: dict[str, int] = {}  # newest stamps before a single one that is far ahead
+        self._alone: dict[str, int] = {}  # single ones that are far behind
 
-    def check(self, stream: str, time: int) -> str:
-        """Note a stamp (ns) of a stream; returns ``OK``, ``BACK`` or ``STALE``."""
+    def check(self, stream: str, time: int, sure: bool = True) -> str:
+        """Note a stamp (ns) of a stream; returns ``OK``, ``BACK``, ``STALE`` or ``ALONE``.
+
+        Not ``sure``: that the clock went back is believed from the second stamp on, the first is
+        ``ALONE``.
+        """
         newest = self._newest.get(stream, time)
         if stream in self._behind:
             if abs(time - newest) <= _JUMP_BACK:
@@ -46,13 +53,28 @@ class StampWatch:
             self._left[stream], self._newest[stream] = newest, time
             return self.OK
         if time < newest - _JUMP_BACK:
-            self._behind = self._newest.keys() - {stream}
-            self._left[stream], self._newest[stream] = newest, time
-            return self.BACK
-        if time > newest + _JUMP_BACK and abs(time - self._left.get(stream, 0)) <= _JUMP_BACK:
-            return self.STALE
+            return self._earlier(stream, time, sure)
+        self._alone.pop(stream, None)
+        self._ahead.pop(stream, None)
+        if time > newest + _JUMP_BACK:
+            if abs(time - self._left.get(stream, 0)) <= _JUMP_BACK:
+                return self.STALE
+            self._ahead[stream] = newest
         self._newest[stream] = max(time, newest)
         return self.OK
+
+    def _earlier(self, stream: str, time: int, sure: bool) -> str:
+        """Judge a stamp that is far behind the newest."""
+        ahead, alone = self._ahead.pop(stream, None), self._alone.pop(stream, None)
+        newest, self._newest[stream] = self._newest[stream], time
+        if ahead is not None and time >= ahead - _JUMP_BACK:  # it was the newest that is wrong
+            return self.OK
+        if not sure and (alone is None or abs(time - alone) > _JUMP_BACK):
+            self._newest[stream], self._alone[stream] = newest, time
+            return self.ALONE
+        self._behind = self._newest.keys() - {stream}
+        self._left[stream] = newest
+        return self.BACK
 
     def waits_for(self, stream: str) -> bool:
         """Tell whether a stream has yet to follow another one that went back."""

@@ -52,6 +52,7 @@ class GazeStream:
         parameters = self._parameters
         detecting = parameters['gaze_mode'] != 'every_sample'
         smoothing = parameters['gaze_smoothing']
+        self._follow_clock(time)
         late = self._last is not None and time <= self._last[0]
         if late and (detecting or smoothing):
             return None
@@ -64,6 +65,7 @@ class GazeStream:
 
     def held(self, time: int) -> Point | None:
         """Return the gaze at a time at which the eyes were not seen: the last, during a blink."""
+        self._follow_clock(time)
         if self._last is None:
             return None
         then, point = self._last
@@ -71,6 +73,11 @@ class GazeStream:
             return point
         self._filter.reset()  # who opens the eyes again may look elsewhere
         return None
+
+    def _follow_clock(self, time: int) -> None:
+        """Start anew when the clock went back (samples without stamps have the node's)."""
+        if self._last is not None and time < self._last[0] - SECOND:
+            self.reset()
 
     def _detect(self, time: int, x: float, y: float, scale: float | None) -> Fixation | None:
         parameters = self._parameters

@@ -26,7 +26,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from stt_ros.gaze.offset import Flow, estimate
 from stt_ros.gaze.pairing import SECOND
 from stt_ros.gaze.spaces import FLAT, RawGaze, to_pixel
-from stt_ros.ros.images import to_frame
+from stt_ros.ros.images import ImageError, to_frame
 
 SURE = 0.15  # of confidence, from which on the result is worth setting
 
@@ -51,8 +51,10 @@ def from_bag(folder: Path, gaze: str, image: str) -> Iterator[tuple[int, object]
                 raise OffsetError(f'{folder} has no {" and no ".join(sorted(missing))}')
             for connection, stamp, data in bag.messages(chosen):
                 yield stamp, deserialize_message(data, kinds[connection.msgtype])
-    except (OSError, ValueError) as error:
-        raise OffsetError(f'cannot read bag {folder}: {error}') from error
+    except (OffsetError, GeneratorExit):
+        raise
+    except Exception as error:  # damaged bytes surface as many types: struct, sqlite, zstd, ...
+        raise OffsetError(f'cannot read bag {folder}: {" ".join(str(error).split())}') from error
 
 
 def from_topics(gaze: str, image: str, seconds: float) -> Iterator[tuple[int, object]]:
@@ -92,7 +94,10 @@ def offset_of(messages: Iterator[tuple[int, object]], space: str, span: float):
         if is_gaze:
             samples.append((stamp, msg.point.x, msg.point.y))
             continue
-        picture = to_frame(msg).rgb()
+        try:
+            picture = to_frame(msg).rgb()
+        except ImageError as error:
+            raise OffsetError(f'an image cannot be read: {error}') from error
         size = picture.shape[:2]
         flow.add(stamp / SECOND, picture)
     if not samples or size is None:

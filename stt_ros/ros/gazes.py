@@ -66,7 +66,7 @@ class Gazes:
         """
         if not time:
             return True
-        found = self._watch.check(stream, time)
+        found = self._watch.check(stream, time, sure=stream == 'image')
         if found == StampWatch.BACK:
             self._attention.clear_track()
             self._stream.reset()
@@ -74,6 +74,8 @@ class Gazes:
             self._node.get_logger().info(
                 f'{stream} stamps went back: older frames and gazes forgotten'
             )
+        if found == StampWatch.ALONE:
+            return True  # and refused with its reason if no image is near
         return found != StampWatch.STALE and not self._watch.waits_for('image')
 
     def click(self, source: str, raw: RawGaze, space: str, time: int) -> Pointed:
@@ -88,6 +90,7 @@ class Gazes:
 
         ``confidence`` in [0, 1], None if the source has none.
         """
+        frame, size = self.frame_at(time, _BETWEEN_FRAMES if self._follows() else 0)
         # What has no stamp is as old as its arrival.
         seen = time or self._node.get_clock().now().nanoseconds
         if confidence is not None and not confidence >= self._parameters['min_confidence']:
@@ -95,7 +98,6 @@ class Gazes:
             self._not_seen(time, seen)
             return None
         try:
-            frame, size = self.frame_at(time, _BETWEEN_FRAMES if self._follows() else 0)
             point = self._place(source, raw, space, frame, size)
         except NotYetError:
             raise

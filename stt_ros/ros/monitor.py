@@ -10,14 +10,42 @@ from collections import Counter, deque
 import numpy as np
 from diagnostic_msgs.msg import KeyValue
 
+from stt_ros.gaze.pairing import SECOND
+
+
+class Age:
+    """How long ago something was, by the node's clock, which may be simulated and go back."""
+
+    def __init__(self, clock) -> None:
+        self._clock = clock
+        self._since: int | None = None
+
+    def start(self) -> None:
+        """It is now."""
+        self._since = self._clock.now().nanoseconds
+
+    def forget(self) -> None:
+        """It is not any more."""
+        self._since = None
+
+    def seconds(self) -> float | None:
+        """Return its age, counted anew from when the clock went back; None if it was never."""
+        since, now = self._since, self._clock.now().nanoseconds
+        if since is None:
+            return None
+        if now < since:
+            self._since = since = now
+        return (now - since) / SECOND
+
 
 class Monitor:
     """What went in, what came out and what was dropped; used from several threads.
 
-    Time is the machine's steady clock, so that rates stay true when simulated time stands still.
+    Rates and the age of images are by the machine's steady clock, so that they stay true when
+    simulated time stands still; the age of prompts is by the node's ``clock``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock) -> None:
         self._lock = threading.Lock()
         self.counts: Counter[str] = Counter()
         self._reasons: dict[str, str] = {}
@@ -25,7 +53,7 @@ class Monitor:
         self._marks: tuple[float, Counter[str]] = (time.monotonic(), Counter())
         self.started = time.monotonic()
         self._last_frame: float | None = None
-        self._last_prompt: float | None = None
+        self._prompt = Age(clock)
 
     def count(self, what: str) -> None:
         """Count one more of something."""
@@ -46,11 +74,11 @@ class Monitor:
 
     def prompt(self) -> None:
         """Note that a prompt was accepted."""
-        self._last_prompt = time.monotonic()
+        self._prompt.start()
 
     def forget_prompt(self) -> None:
         """Note that there is no prompt any more."""
-        self._last_prompt = None
+        self._prompt.forget()
 
     def result(self, latency: float) -> None:
         """Note that a result went out, ``latency`` seconds after its image's stamp (may be NaN)."""
@@ -70,7 +98,7 @@ class Monitor:
 
     def prompt_age(self) -> float | None:
         """Seconds since the last prompt was accepted."""
-        return None if self._last_prompt is None else time.monotonic() - self._last_prompt
+        return self._prompt.seconds()
 
     def rates(self) -> dict[str, float]:
         """Images in and results out per second since the last call."""

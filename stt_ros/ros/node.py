@@ -35,7 +35,7 @@ class SttNode(LifecycleNode):
     def __init__(self, **kwargs) -> None:
         super().__init__('stt', **kwargs)
         self.parameters = Parameters(self)
-        self.monitor = Monitor()
+        self.monitor = Monitor(self.get_clock())
         self.log = ThrottledLog(self.get_logger())
         self.segmenter: Segmenter | None = None
         self.outputs: Outputs | None = None
@@ -70,7 +70,7 @@ class SttNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Connect the topics and start to work; on failure log the reason and stay inactive."""
-        self.monitor = Monitor()
+        self.monitor = Monitor(self.get_clock())
         self.pipeline = Pipeline(self)
         try:
             self._inputs = Inputs(self, self.pipeline)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from stt_ros.prompts import Answer, Prompt, PromptError, records
 from stt_ros.prompts.ask import Options, ask
 from stt_ros.ros import images
 from stt_ros.ros import prompt_messages as messages
+from stt_ros.ros.monitor import Age
 from stt_ros.ros.sharing import SharedEngine
 from stt_ros.ros.worker import Worker
 from stt_ros.segmenter import Segmenter
@@ -76,7 +76,7 @@ class Prompting:
         self._ids = itertools.count(1)
         self._current: Request | None = None  # what is applied to every new frame
         self._forgotten = 0  # requests up to this number are not to be applied to new frames
-        self._since = 0.0  # when it was said, by time.monotonic()
+        self._age = Age(node.get_clock())  # of what is current
         self._last: Outcome | None = None
         self._detections: deque = deque(maxlen=1)  # of jobs: of a detector's stream the newest
         self._outputs = node.outputs.prompts
@@ -112,7 +112,7 @@ class Prompting:
         request, timeout = self._current, self._node.parameters['prompt_timeout']
         if request is None or self._node.parameters['mode'] == 'on_prompt':
             return
-        if 0 < timeout < time.monotonic() - self._since:
+        if 0 < timeout < (self._age.seconds() or 0.0):
             self.clear()
         elif self._outputs.wanted() and self.worker.offer(partial(self._show, image, request)):
             self._pipeline.monitor.count('prompt frames dropped')
@@ -223,7 +223,8 @@ class Prompting:
             self._pipeline.reject(source, error)
             return
         if request.id > self._forgotten:
-            self._since, self._current = time.monotonic(), request
+            self._age.start()
+            self._current = request
         self._outputs.publish(outcome, self.message)
 
     def _show(self, image, request: Request) -> None:
