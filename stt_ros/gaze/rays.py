@@ -60,6 +60,14 @@ def from_hand(vector: Sequence[float], handedness: str, optical: bool = False) -
     return (_UNITY_TO_OPTICAL if optical else _UNITY_TO_BODY) @ vector
 
 
+def to_hand(vector: Sequence[float], handedness: str, optical: bool = False) -> np.ndarray:
+    """Return a point or direction (3,) of a ROS frame in a device's axes: see ``from_hand``."""
+    vector = np.asarray(vector, float)
+    if handedness == 'right':
+        return vector
+    return (_UNITY_TO_OPTICAL if optical else _UNITY_TO_BODY).T @ vector
+
+
 def forward(quaternion: Sequence[float], handedness: str) -> np.ndarray:
     """Return where an orientation (x, y, z, w) looks: along its x axis, Unity's along its z axis.
 

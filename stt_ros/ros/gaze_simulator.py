@@ -26,6 +26,7 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Float32
 
 from stt_ros.gaze.pairing import SECOND
+from stt_ros.gaze.rays import to_hand
 from stt_ros.gaze.simulation import EyeSample, EyeSimulator, Habits, Target, to_space, waypoints
 from stt_ros.gaze.spaces import FLAT, IN_SPACE, GazeError
 from stt_ros.gaze.transforms import IDENTITY, parse_static
@@ -39,8 +40,9 @@ class Tracker(Node):
         super().__init__('gaze_simulator')
         self._arguments = arguments
         habits = Habits(
-            jitter=arguments.jitter, blinks=arguments.blinks, dropouts=arguments.dropouts
-        )
+            jitter=arguments.jitter, spread=arguments.spread,
+            blinks=arguments.blinks, dropouts=arguments.dropouts,
+        )  # fmt: skip
         self._seen: tuple[float, float] | None = None
         self._eye = EyeSimulator(target or (lambda _: self._seen), habits, arguments.seed)
         self._size = arguments.size
@@ -80,6 +82,9 @@ class Tracker(Node):
             numbers = self._pose.point(numbers)
         elif arguments.space == 'ray':
             numbers = self._pose.direction(numbers)
+        if space in IN_SPACE:
+            here = arguments.space == 'camera_3d' or not arguments.static_transform
+            numbers = to_hand(numbers, arguments.handedness, optical=here)
         x, y, z = map(float, numbers)
         if arguments.confidence == 'z':
             z = sample.confidence
@@ -154,6 +159,9 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         '--size', type=_size, default=(480, 640), metavar='WxH', help='of the image'
     )
     parser.add_argument('--jitter', type=float, default=2.0, metavar='PX', help='of each sample')
+    parser.add_argument(
+        '--spread', type=float, default=8.0, metavar='PX', help='of fixations around the thing'
+    )
     parser.add_argument('--blinks', type=float, default=17.0, metavar='N', help='per minute')
     parser.add_argument('--dropouts', type=float, default=0.0, metavar='SHARE', help='of samples')
     parser.add_argument(
@@ -171,6 +179,9 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         '--static-transform', default='', metavar="'x y z qx qy qz qw frame camera'",
         help='publish world_3d and rays in this frame; the parameter of the node reads the same',
     )  # fmt: skip
+    parser.add_argument(
+        '--handedness', default='right', choices=('right', 'left_unity'), help='of spaces in 3-D'
+    )
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--seconds', type=float, default=math.inf, help='stop after these')
     return parser.parse_args(remove_ros_args(argv)[1:])
