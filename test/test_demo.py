@@ -242,6 +242,27 @@ def test_the_whole_demo(demo):
     assert '75 sent' in run.said()
 
 
+def test_prompts_take_the_place_of_the_gaze(demo):
+    run = demo('--seconds', '3', '--box', '300,100,200,200')
+    assert run.wait() == 0, run.said()
+    assert check_files(run.folder / 'out')['frames_segmented'] > 0
+    assert 'prompts  1 instead of a gaze' in run.said()
+
+
+@pytest.mark.parametrize(
+    ('words', 'reason'),
+    [
+        (('--box', '5,5,0,9'), '--box 5,5,0,9: X,Y >= 0 and W,H >= 1 are allowed'),
+        (('--scribble', 'nowhere.txt'), 'cannot read nowhere.txt'),
+        (('--text', 'dog', '--point', '9,9'), '--point is a gaze'),
+    ],
+)
+def test_prompts_of_the_demo_that_make_no_sense(demo, words, reason):
+    run = demo(*words)
+    assert run.wait() == 2
+    assert reason in run.said()
+
+
 def test_ctrl_c_writes_what_there_is(demo):
     run = demo('--loop', '--transport', 'compressed', '--point', '300,200')
     wait_until(lambda: re.search(r'out [1-9]', run.said()), 'a result')

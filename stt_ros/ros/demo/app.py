@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import re
 import sys
@@ -16,7 +17,8 @@ from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
 
 from stt_ros.cli import point
-from stt_ros.ros.demo import sources
+from stt_ros.msg import PromptArray
+from stt_ros.ros.demo import prompts, sources
 from stt_ros.ros.demo.children import Children
 from stt_ros.ros.demo.environment import own_network
 from stt_ros.ros.demo.running import Stop, spinning
@@ -38,17 +40,19 @@ class Watcher(Viewer):
     def __init__(self, transport: str) -> None:
         super().__init__(transport)
         self._client = self.create_client(GetState, 'stt/get_state')
-        self._answer = None
+        self._state = None
+        self._prompt = self.create_publisher(PromptArray, 'prompt', 1)
+        self._prompted = -math.inf
         self._unconfigured_since: float | None = None
 
     def node_failed(self) -> bool:
         """Tell whether the node has been unconfigured for 2 s: it starts by configuring itself."""
-        if self._answer is None:
+        if self._state is None:
             if self._client.service_is_ready():
-                self._answer = self._client.call_async(GetState.Request())
-        elif self._answer.done():
-            state = self._answer.result().current_state.id
-            self._answer = None
+                self._state = self._client.call_async(GetState.Request())
+        elif self._state.done():
+            state = self._state.result().current_state.id
+            self._state = None
             if state != State.PRIMARY_STATE_UNCONFIGURED:
                 self._unconfigured_since = None
             elif self._unconfigured_since is None:
@@ -56,11 +60,25 @@ class Watcher(Viewer):
         since = self._unconfigured_since
         return since is not None and time.monotonic() - since > 2.0
 
+    def prompt(self, message: PromptArray) -> None:
+        """Send prompts once there are images, and again until there is an answer."""
+        progress, now = self.record.progress(), time.monotonic()
+        if progress.images and not progress.results and now - self._prompted > prompts.AGAIN:
+            self._prompted = now
+            self._prompt.publish(message)
+
 
 class Demo:
     """One run: starts the processes, follows them to the end."""
 
-    def __init__(self, arguments: argparse.Namespace, children: Children, watcher: Watcher) -> None:
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        children: Children,
+        watcher: Watcher,
+        asked: PromptArray | None = None,
+    ) -> None:
+        self._asked = asked  # instead of a gaze
         self._arguments = arguments
         self._children = children
         self._watcher = watcher
@@ -72,6 +90,8 @@ class Demo:
             self._start()
             while self._check() is None and stop.wait_until(time.monotonic() + 0.1):
                 self._line.show(self._status())
+                if self._asked:
+                    self._watcher.prompt(self._asked)
             if not stop.is_set():
                 self._await_last_results(stop)
             self._line.show(status(self._watcher.record.progress()), now=True)
@@ -100,7 +120,8 @@ class Demo:
         ]
         self._children.start('node', 'stt_node', '--ros-args', *words)
         looked_at = ['--point={},{}'.format(*chosen.point), '--jitter=0'] if chosen.point else []
-        self._children.start('gaze', 'gaze_player', *looked_at)
+        if not self._asked:
+            self._children.start('gaze', 'gaze_player', *looked_at)
         # Node and viewer: nothing is played before both can see it.
         self._children.start(
             'camera', 'camera_player', '--wait-for', '2', *sources.source_words(chosen)
@@ -108,7 +129,7 @@ class Demo:
 
     def _check(self) -> int | None:
         """Return the camera's exit code, None while it plays. Raises ``ChildError``."""
-        for name in ('node', 'gaze', 'camera'):
+        for name in self._names():
             code = self._children.exit_code(name)
             if code is not None and (code or name != 'camera'):
                 raise ChildError(
@@ -117,6 +138,9 @@ class Demo:
         if self._watcher.node_failed():
             raise ChildError(f'the node could not be configured:\n{self._tail("node")}')
         return self._children.exit_code('camera')
+
+    def _names(self) -> tuple[str, ...]:
+        return ('node', 'camera') if self._asked else ('node', 'gaze', 'camera')
 
     def _tail(self, name: str) -> str:
         lines = self._children.output(name).splitlines()[-_LAST_LINES:]
@@ -153,29 +177,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         source = sources.open_source(arguments)
         _check_point(arguments.point, source)
+        asked = prompts.to_message(arguments)
         make_folder(arguments.out)
         with stop.on_signals(), own_network():
             print(f'camera   {source.description}')
-            print(f'gaze     {_describe_gaze(arguments.point, source)}')
+            print(_describe_prompt(arguments.point, source, asked))
             print(f'network  ROS_DOMAIN_ID={os.environ["ROS_DOMAIN_ID"]}', flush=True)
-            return _run(arguments, stop)
+            return _run(arguments, stop, asked)
     except InputError as error:
         print(f'stt_ros demo: error: {error}', file=sys.stderr)
         return 2
 
 
-def _run(arguments: argparse.Namespace, stop: Stop) -> int:
+def _run(arguments: argparse.Namespace, stop: Stop, asked: PromptArray | None) -> int:
     failure = None
     with (
         Children(arguments.out / 'log') as children,
         spinning(lambda: Watcher(arguments.transport)) as watcher,
     ):
-        demo = Demo(arguments, children, watcher)
+        demo = Demo(arguments, children, watcher, asked)
         try:
             demo.run(stop)
         except ChildError as error:
             failure = error
-        children.end('camera', 'gaze', 'node')
+        children.end(*(['camera', 'node'] if asked else ['camera', 'gaze', 'node']))
         report = demo.camera_report()
     if watcher.record.progress().images:
         # The processes are gone: the processor is free for the pictures now.
@@ -191,6 +216,7 @@ def _run(arguments: argparse.Namespace, stop: Stop) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='stt_ros demo', description=__doc__)
     sources.add_arguments(parser)
+    prompts.add_arguments(parser)
     parser.add_argument(
         '--point', type=point, metavar='X,Y',
         help='look at this pixel (default: at the thing in the human masks, or at the middle)',
@@ -211,6 +237,12 @@ def _check_point(place: tuple[float, float] | None, source: Source) -> None:
         raise InputError(
             f'--point {place[0]:g},{place[1]:g} is not on the {width}x{height} picture'
         )
+
+
+def _describe_prompt(place, source: Source, asked: PromptArray | None) -> str:
+    if asked is None:
+        return f'gaze     {_describe_gaze(place, source)}'
+    return f'prompts  {len(asked.prompts)} instead of a gaze, applied to every picture'
 
 
 def _describe_gaze(place: tuple[float, float] | None, source: Source) -> str:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """demo_viewer: shows in the terminal how the node is doing, and writes what it saw when it ends.
 
-Subscribes to ``image`` (or ``image/compressed``), ``stt/segmentation`` and, for a comparison with
+Subscribes to ``image`` (or ``image/compressed``), ``stt/segmentation``, the best of
+``stt/segmentations`` and, for a comparison with
 human masks, ``ground_truth/mask/compressed``.
 """
 
@@ -21,7 +22,7 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CompressedImage, Image
 
 from stt_ros import pictures
-from stt_ros.msg import Segmentation
+from stt_ros.msg import Segmentation, SegmentationArray
 from stt_ros.ros.demo import report
 from stt_ros.ros.demo.record import Progress, Record
 from stt_ros.ros.demo.running import Stop, spinning
@@ -46,9 +47,14 @@ class Viewer(Node):
             CompressedImage, 'ground_truth/mask/compressed', self.record.add_mask, _NEWEST
         )
         self.create_subscription(Segmentation, 'stt/segmentation', self._result, _ALL)
+        self.create_subscription(SegmentationArray, 'stt/segmentations', self._answer, _ALL)
 
     def _result(self, message: Segmentation) -> None:
         self.record.add_result(message, self.get_clock().now().nanoseconds * 1e-9)
+
+    def _answer(self, message: SegmentationArray) -> None:
+        if message.segmentations:
+            self._result(message.segmentations[0])
 
 
 class StatusLine:

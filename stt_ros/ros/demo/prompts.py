@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo's prompts: words of the command line as one PromptArray."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from geometry_msgs.msg import Point
+from sensor_msgs.msg import RegionOfInterest
+
+from stt_ros.cli_prompts import box, read_strokes
+from stt_ros.msg import Prompt, PromptArray
+from stt_ros.prompts import PromptError
+from stt_ros.ros.demo.shots import InputError
+
+AGAIN = 3.0  # seconds after which a prompt without an answer is sent once more
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the prompts, which take the place of the gaze."""
+    group = parser.add_argument_group(
+        'prompts instead of a gaze (any of them together mean one thing; the best mask is shown)'
+    )
+    group.add_argument('--box', type=box, metavar='X,Y,W,H', help='box around the thing')
+    group.add_argument(
+        '--scribble', type=Path, metavar='FILE', help='a stroke over it: a line X,Y per corner'
+    )
+    group.add_argument('--text', metavar='WORDS', help='what is meant, in words')
+    group.add_argument('--everything', action='store_true', help='all things in the picture')
+
+
+def to_message(arguments: argparse.Namespace) -> PromptArray | None:
+    """Return what the words ask, None without a prompt. Raises ``InputError``."""
+    found = []
+    if arguments.box:
+        x, y, width, height = (round(value) for value in arguments.box)
+        if min(x, y) < 0 or min(width, height) < 1:
+            raise InputError(f'--box {x},{y},{width},{height}: X,Y >= 0 and W,H >= 1 are allowed')
+        roi = RegionOfInterest(x_offset=x, y_offset=y, width=width, height=height)
+        found.append(Prompt(kind=Prompt.BOX, box=roi))
+    if arguments.scribble:
+        try:
+            strokes = read_strokes(arguments.scribble)
+        except PromptError as error:
+            raise InputError(f'--scribble: {error}') from error
+        for stroke in strokes:
+            corners = [Point(x=x, y=y) for x, y in stroke]
+            found.append(Prompt(kind=Prompt.SCRIBBLE, points=corners))
+    if arguments.text:
+        found.append(Prompt(kind=Prompt.TEXT, text=arguments.text))
+    mode = PromptArray.ONE_OBJECT
+    if arguments.everything:
+        found.append(Prompt(kind=Prompt.EVERYTHING))
+        mode = PromptArray.ALL_INSTANCES
+    if found and arguments.point:
+        raise InputError('--point is a gaze; the prompts take its place')
+    return PromptArray(prompts=found, mode=mode) if found else None
