@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stt_ros import __version__, cli_prompts, pictures, window
+from stt_ros import __version__, cli_everything, cli_prompts, pictures, window
 from stt_ros.engines import DEVICES, ENGINES, PRECISIONS, EngineError
 from stt_ros.errors import WeightsError
 from stt_ros.prompts import PromptError
@@ -153,15 +153,15 @@ def _segment(arguments: argparse.Namespace) -> None:
 def _check_files(arguments: argparse.Namespace) -> None:
     if not arguments.point and not cli_prompts.asked(arguments):
         raise UsageError('nothing says what is meant: --point X,Y or another prompt (see --help)')
-    for path in (arguments.out, arguments.labels):
+    for path in (arguments.out, arguments.labels, arguments.edges):
         if path:
             pictures.check_writable(path, pictures.LOSSLESS)
     if arguments.overlay:
         pictures.check_writable(arguments.overlay)
-    files = [arguments.image, arguments.out, arguments.overlay, arguments.labels]
+    files = [arguments.image, arguments.out, arguments.overlay, *cli_everything.files(arguments)]
     named = [path.resolve() for path in files if path is not None]
     if len(set(named)) < len(named):
-        raise UsageError('the picture, --out, --overlay and --labels must be different files')
+        raise UsageError('the picture and the files to write must be different files')
 
 
 def _results(arguments: argparse.Namespace, image: np.ndarray) -> list[dict]:

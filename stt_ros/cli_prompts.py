@@ -7,14 +7,15 @@ import argparse
 import math
 import wave
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from stt_ros import pictures, prompts, visualize
+from stt_ros import cli_everything, pictures, prompts, visualize
 from stt_ros.frame import Frame
 from stt_ros.prompts import Audio, Example, Labeller, Loader, PromptError, Text
-from stt_ros.prompts.ask import Options, ask
+from stt_ros.prompts.ask import ask
 from stt_ros.prompts.features import DINOV2, PatchFeatures
 from stt_ros.prompts.labels import SIGLIP
 
@@ -55,12 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='write a 16-bit picture: 0 nothing, k the k-th answer')  # fmt: skip
     add('--names', nargs='?', const='', metavar='NAME,NAME',
         help='name the answers, by these words or the classes of COCO')  # fmt: skip
-    add('--budget', type=float, metavar='MS', help='milliseconds that --everything may take')
     add('--text-model', default='owlv2', help='owlv2, clipseg, grounding-dino, or a folder')
     add('--example-model', default='', help='name or folder of a DINOv2 or DINOv3 model')
     add('--speech-model', default='moonshine', help='moonshine, whisper, or a folder')
     add('--label-model', default='', help='name or folder of a SigLIP model')
     add('--local-files-only', action='store_true', help='download nothing')
+    cli_everything.add_arguments(parser)
 
 
 def asked(arguments: argparse.Namespace) -> bool:
@@ -143,9 +144,12 @@ def answers(arguments: argparse.Namespace, image: np.ndarray, make_segmenter: Ca
         words = [word.strip() for word in arguments.names.split(',') if word.strip()]
         named = {'vocabulary': words} if words else {}
         labeller = Labeller(loader, model=arguments.label_model or SIGLIP, **named).named
-    options = Options(arguments.interpolation, budget_ms=arguments.budget, labeller=labeller)
+    options = cli_everything.options(arguments, labeller)
     mode = arguments.mode or ('all_instances' if arguments.everything else 'one_object')
-    return ask(make_segmenter(arguments), Frame(image), found, mode, options)
+    segmenter, frame = make_segmenter(arguments), Frame(image)
+    reply = ask(segmenter, frame, found, mode, options)
+    cli_everything.write_edges(arguments, segmenter, frame)
+    return replace(reply, answers=reply.answers[: arguments.top])
 
 
 def read_strokes(path: Path) -> list[list[tuple[float, float]]]:
@@ -237,8 +241,7 @@ def write(arguments: argparse.Namespace, image: np.ndarray, found: list) -> list
         shown = visualize.answers(image, found)
         _draw_words(arguments, shown)
         pictures.write(arguments.overlay, shown)
-    if arguments.labels:
-        pictures.write(arguments.labels, visualize.labels(found, image.shape[:2]))
+    cli_everything.write(arguments, found, image.shape[:2])
     return report
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from stt_ros import cli, pictures
+from stt_ros.prompts import rle
 
 DOCS = Path(__file__).resolve().parent.parent / 'docs'
 DISK = np.hypot(*(np.indices((120, 160)) - np.array([60, 80])[:, None, None])) < 30
@@ -99,6 +100,39 @@ def test_everything(run):
     assert json.loads(out)['results'] is not None
 
 
+def test_everything_is_filtered_and_written(run, tmp_path):
+    labels, edges, listed = (tmp_path / name for name in ('l.png', 'e.png', 'r.json'))
+    words = ['--everything', '--grid', '4', '--json']
+    _, whole, _ = run(*words)
+    whole = json.loads(whole)['results']
+    lowest = float(np.median([found['predicted_iou'] for found in whole]))
+    files = ['--cover', '--labels', labels, '--edges', edges, '--records', listed]
+    code, out, err = run(*words, '--min-iou', str(lowest), '--top', '5', *map(str, files))
+    assert (code, err) == (0, '')
+    found = json.loads(out)['results']
+    assert 0 < len(found) <= 5 and len(found) < len(whole)
+    assert all(result['predicted_iou'] > lowest for result in found)
+    written = cv2.imread(str(labels), cv2.IMREAD_UNCHANGED)
+    assert 1 <= written.min() <= written.max() <= len(found)
+    records = json.loads(listed.read_text())
+    assert [record['area'] for record in records] == [result['area_px'] for result in found]
+    assert [sum(rle.decode(r['segmentation']).ravel()) for r in records] == [
+        record['area'] for record in records
+    ]
+    assert records[0]['crop_box'] == [0, 0, 160, 120]
+    strength = cv2.imread(str(edges), cv2.IMREAD_UNCHANGED)
+    assert strength.shape == (120, 160) and strength.max() > 200
+
+
+def test_crop_layers_look_closer(run, tmp_path):
+    listed = tmp_path / 'r.json'
+    words = ['--everything', '--grid', '2', '--crop-layers', '1', '--records', str(listed)]
+    assert run(*words)[0] == 0
+    crops = {tuple(record['crop_box']) for record in json.loads(listed.read_text())}
+    assert (0, 0, 160, 120) in crops or len(crops) > 1
+    assert any(crop != (0, 0, 160, 120) for crop in crops)
+
+
 WRONG = {
     'nothing': ([], 'nothing says what is meant: --point X,Y or another prompt'),
     'contradiction': (['--point', '9,9', '--negative', '9,9'], 'contradict each other'),
@@ -121,6 +155,10 @@ WRONG = {
     'long text': (['--text', 'mug ' * 2500], 'has 9999 characters; at most 300'),
     'mode': (['--everything', '--mode', 'one_object'], 'everything alone is many things'),
     'budget': (['--everything', '--budget', '-1'], 'budget is -1'),
+    'grid': (['--everything', '--grid', '0'], 'points_per_side is 0; allowed: 1 to 256'),
+    'crop layers': (['--everything', '--crop-layers', '9'], 'crop_layers is 9; allowed: 0 to 4'),
+    'top': (['--everything', '--top', '0'], '--top is 0; expected 1 or more'),
+    'records': (['--box', '1,1,9,9', '--records', '@none/r.json'], 'No such file'),
     'same files': (['--box', '1,1,9,9', '--out', '@a.png', '--labels', '@a.png'], 'different'),
     'labels': (['--box', '1,1,9,9', '--labels', '@labels.jpg'], 'the name must end in .png'),
 }  # fmt: skip

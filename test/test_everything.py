@@ -115,11 +115,13 @@ def test_masks_at_a_crops_inner_edge_are_dropped():
 
 
 def test_every_pixel_has_one_mask():
-    masks = [found((10, 10, 60, 60)), found((20, 20, 10, 10)), found((100, 80, 20, 10))]
+    """The best mask, which is the first, keeps what it has: others do not cut it to pieces."""
+    masks = [found((20, 20, 10, 10)), found((10, 10, 60, 60)), found((100, 80, 20, 10))]
+    masks.append(found((40, 40, 5, 5)))
     labels = records.cover(masks, (96, 128))
     assert labels.dtype == np.int32 and set(np.unique(labels)) == {1, 2, 3}
-    assert (labels[20:30, 20:30] == 2).all() and labels[12, 12] == 1
-    assert labels[95, 127] == 3 and labels[0, 0] == 1
+    assert (labels[20:30, 20:30] == 1).all() and labels[12, 12] == labels[42, 42] == 2
+    assert labels[95, 127] == 3 and labels[0, 0] == 2
     assert not records.cover([], (4, 5)).any()
 
 

@@ -22,7 +22,7 @@ LAYERS = (
     ('engines',),
     ('segmenter',),
     ('prompts',),
-    ('pictures', 'window', 'evaluation', 'cli_prompts', 'cli'),
+    ('pictures', 'window', 'evaluation', 'cli_everything', 'cli_prompts', 'cli'),
 )
 
 

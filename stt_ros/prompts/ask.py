@@ -22,6 +22,9 @@ class Options:
     interpolation: str = 'bilinear'
     min_region_area: int = 0  # pixels: smaller holes are filled, smaller islands taken away
     points_per_side: int = 16  # of everything's grid
+    crop_layers: int = 0  # of everything, as the two thresholds: see ``Settings``
+    min_predicted_iou: float = 0.0
+    min_stability: float = 0.0
     budget_ms: float | None = None  # of everything
     progress: Callable[[int, int], None] | None = None  # of everything: gazes done, and in all
     labeller: Callable | None = None  # ``labels.Labeller.named``, or none
@@ -92,7 +95,11 @@ def _everything(segmenter, frame: Frame, mode: str, options: Options) -> list[An
     if mode != 'all_instances':
         raise PromptError(f"mode is '{mode}'; everything alone is many things: all_instances")
     settings = Settings(
-        points_per_side=options.points_per_side, min_region_area=options.min_region_area
+        points_per_side=options.points_per_side,
+        crop_layers=options.crop_layers,
+        min_predicted_iou=options.min_predicted_iou,
+        min_stability=options.min_stability,
+        min_region_area=options.min_region_area,
     )
     found = everything(
         segmenter,
@@ -103,7 +110,16 @@ def _everything(segmenter, frame: Frame, mode: str, options: Options) -> list[An
         interpolation=options.interpolation,
     )
     return [
-        Answer(f.box, f.crop, f.gaze, f.predicted_iou, f.stability, score=1.0, agreement=(None,))
+        Answer(
+            f.box,
+            f.crop,
+            f.gaze,
+            f.predicted_iou,
+            f.stability,
+            score=1.0,
+            agreement=(None,),
+            crop_box=f.crop_box,
+        )  # fmt: skip
         for f in found
     ]
 

@@ -62,6 +62,8 @@ class Answer(Candidate):
     agreement: tuple[float | None, ...] = ()
     label: str = ''  # what the thing is called, '' when nobody says
     label_probability: float = 0.0
+    # Of everything: the part of the frame it was found in, x, y, width, height; None: the frame.
+    crop_box: tuple[int, int, int, int] | None = None
 
 
 class Prompt(Protocol):

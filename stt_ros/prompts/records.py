@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 
 from stt_ros.prompts import rle
-from stt_ros.prompts.base import PromptError
+from stt_ros.prompts.base import Answer, PromptError
 from stt_ros.prompts.everything import Found
 from stt_ros.prompts.region import Region
 
 FORMS = ('binary_mask', 'uncompressed_rle', 'coco_rle')
 
 
-def record(found: Found, size: tuple[int, int], form: str = 'binary_mask') -> dict:
+def record(found: Found | Answer, size: tuple[int, int], form: str = 'binary_mask') -> dict:
     """Return a mask of a frame (H, W) as SAM's automatic mask generator does.
 
     Keys: ``segmentation`` ((H, W) bool, or COCO's run-length code, see ``FORMS``), ``area``
@@ -35,18 +35,18 @@ def record(found: Found, size: tuple[int, int], form: str = 'binary_mask') -> di
         'predicted_iou': found.predicted_iou,
         'point_coords': [list(found.gaze)],
         'stability_score': found.stability,
-        'crop_box': list(found.crop_box),
+        'crop_box': list(found.crop_box or (0, 0, size[1], size[0])),
     }
 
 
 def cover(found: Sequence[Region], size: tuple[int, int]) -> np.ndarray:
     """Give every pixel of a frame (H, W) to exactly one mask: a label image (H, W) int32.
 
-    Label k is ``found[k - 1]``. Where masks overlap the smallest has the pixel, where there is
-    none the nearest; a mask wholly under smaller ones has no pixel. All 0 when nothing was found.
+    Label k is ``found[k - 1]``. Where masks overlap the first has the pixel, where there is none
+    the nearest; a mask wholly under earlier ones has no pixel. All 0 when nothing was found.
     """
     labels = np.zeros(size, np.int32)
-    for k in sorted(range(len(found)), key=lambda k: -found[k].area):
+    for k in range(len(found) - 1, -1, -1):
         x, y, width, height = found[k].box
         labels[y : y + height, x : x + width][found[k].crop] = k + 1
     if not labels.any() or labels.all():

@@ -33,8 +33,8 @@ def refine(
     ``frame`` is the picture of the answer. ``positive`` and ``negative`` are **all** clicks given
     to correct this thing, (K, 2) pixels each, the new ones too; each is right in the answer.
     ``prompts`` are those of the first answer: their agreement is told again, before that of the
-    clicks; one that had no say in the answer has none now. Raises ``PromptError`` for clicks that contradict each other or lie outside, and for
-    an empty last answer.
+    clicks; one that had no say in the answer has none now. Raises ``PromptError`` for clicks that
+    contradict each other or lie outside, and for an empty last answer.
     """
     frame, clicks = as_frame(frame), Points(positive, negative)
     if not last.area:

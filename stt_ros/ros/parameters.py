@@ -176,7 +176,7 @@ TABLE = (
          low=0, high=1000000),
     Spec('label_image', 'first', LIVE,
          'Whose pixels are in the label image: the first answer that has them, or cover: every '
-         'pixel belongs to one answer, the smallest that has it or the nearest.',
+         'pixel belongs to one answer, the first that has it or the nearest.',
          ('first', 'cover')),
     Spec('autostart', True, START,
          'Configure and activate at start, without a lifecycle manager.'),
