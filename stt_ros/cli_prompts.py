@@ -217,7 +217,9 @@ def as_text(report: list[dict]) -> str:
     lines = []
     for number, found in enumerate(report, 1):
         left, top, width, height = found['box']
-        name = f' {found["label"]} ({found["label_probability"]:.2f})' if found['label'] else ''
+        name = f' {found["label"]}' if found['label'] else ''
+        if found['label_probability']:  # words that were given have none
+            name += f' ({found["label_probability"]:.2f})'
         files = ''.join(f', {kind} {path}' for kind, path in found['files'].items())
         lines.append(
             f'{number}:{name} agreement {found["score"]:.2f}, '

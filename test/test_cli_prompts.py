@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from stt_ros import cli, pictures
+from stt_ros import cli, cli_prompts, pictures
 from stt_ros.prompts import rle
 
 DOCS = Path(__file__).resolve().parent.parent / 'docs'
@@ -131,6 +131,14 @@ def test_crop_layers_look_closer(run, tmp_path):
     crops = {tuple(record['crop_box']) for record in json.loads(listed.read_text())}
     assert (0, 0, 160, 120) in crops or len(crops) > 1
     assert any(crop != (0, 0, 160, 120) for crop in crops)
+
+
+def test_only_names_of_a_vocabulary_have_a_probability():
+    found = {'box': (1, 2, 3, 4), 'score': 1, 'predicted_iou': 1, 'area_px': 9, 'files': {}}
+    given = found | {'label': 'red mug', 'label_probability': 0.0}
+    named = found | {'label': 'cup', 'label_probability': 0.75}
+    first, second = cli_prompts.as_text([given, named]).splitlines()
+    assert first.startswith('1: red mug agreement') and second.startswith('2: cup (0.75) agreement')
 
 
 WRONG = {
