@@ -199,3 +199,49 @@ def test_images_without_a_stamp_go_with_the_latest_depth(robot):
     publish = partial(robot.towards, FRAME, point_at(*WALL))
     result = robot.answer(publish, drive=lambda: (drive(), publish()))
     assert close((result.gaze.x, result.gaze.y), WALL)
+
+
+def seen_from(offset):
+    """Return a static_transform of a camera moved by ``offset`` metres to its right."""
+    x, y, z, *rest = realsense.STATIC_TRANSFORM.split()
+    x, y, z = np.add(np.array([x, y, z], float), to_base((offset, 0, 0)) - to_base((0, 0, 0)))
+    return ' '.join([f'{x} {y} {z}', *rest])
+
+
+@pytest.mark.parametrize('aim', ['point', 'ray'])
+def test_a_click_in_space_stays_on_its_thing_when_the_camera_moves(robot, aim):
+    robot.bench.set(mode='continuous', clicked_point_space='ray' if aim == 'ray' else 'auto')
+    point = point_at(*PERSON)
+    if aim == 'ray':  # from the robot's base, three numbers are a direction
+        robot.bench.set(ray_depth=float(np.linalg.norm(to_base(point))))
+    robot.comes(lambda: robot.point(robot.click, BASE, to_base(point)), PERSON)
+    ids = {result.gaze_id for result in robot.bench.results[-1:]}
+    x, y, z = point - (0.2, 0, 0)
+    target = (realsense.K[0] * x / z + realsense.K[2], realsense.K[4] * y / z + realsense.K[5])
+    assert not close(target, PERSON)
+    moves = [(0.2, target), (0.0, PERSON)]
+    for offset, expected in moves:
+        robot.bench.set(static_transform=seen_from(offset))
+        del robot.bench.results[:]
+        robot.bench.until(
+            lambda: robot.bench.results and robot.bench.results[-1], again=robot.show, every=0.2
+        )
+        robot.bench.until(
+            lambda expected=expected: close(
+                (robot.bench.results[-1].gaze.x, robot.bench.results[-1].gaze.y), expected
+            ),
+            again=robot.show, every=0.2,
+        )  # fmt: skip
+    assert {robot.bench.results[-1].gaze_id} == ids
+
+
+def test_a_click_in_space_comes_back_into_view(robot):
+    robot.bench.set(mode='continuous')
+    point = point_at(*PERSON)
+    robot.comes(lambda: robot.point(robot.click, BASE, to_base(point)), PERSON)
+    robot.bench.set(static_transform=seen_from(50.0))
+    robot.refused(robot.show, 'outside the image of 848 x 480 pixels')
+    del robot.bench.results[:]
+    robot.bench.set(static_transform=seen_from(0.0))
+    robot.bench.until(lambda: robot.bench.results, again=robot.show, every=0.2)
+    assert close((robot.bench.results[-1].gaze.x, robot.bench.results[-1].gaze.y), PERSON)

@@ -7,14 +7,19 @@ import threading
 from dataclasses import dataclass
 
 from stt_ros.gaze.pairing import GazeTrack
+from stt_ros.gaze.spaces import RawGaze
 
 
 @dataclass(frozen=True)
 class Target:
-    """A pixel (x, y) that a prompt points at; results of one prompt have one id, from 1 up."""
+    """A pixel (x, y) that a prompt points at; results of one prompt have one id, from 1 up.
+
+    With a ``place``, a point in space, the pixel is that of the frame in which it was pointed at.
+    """
 
     id: int
     point: tuple[float, float]
+    place: RawGaze | None = None
 
 
 class Attention:
@@ -33,12 +38,12 @@ class Attention:
         self._clicked_last = False  # after the last sample of the stream
         self._last_id = 0
 
-    def click(self, x: float, y: float, many: int = 1) -> Target:
-        """Point at a pixel, until ``many`` more clicks have come."""
+    def click(self, x: float, y: float, many: int = 1, place: RawGaze | None = None) -> Target:
+        """Point at a pixel, or a place in space, until ``many`` more clicks have come."""
         with self._lock:
             if many == 1:
                 self._track.clear()
-            target = Target(self._new_id(), (x, y))
+            target = Target(self._new_id(), (x, y), place)
             self._clicks = [*self._clicks, target][-many:]
             self._clicked_last = True
             return target
@@ -63,6 +68,11 @@ class Attention:
             self._clicked_last = False
             self._track.add(time, x, y)
             return Target(self._stream_id, (x, y))
+
+    def placed(self) -> list[Target]:
+        """Return the clicks in force that are places in space."""
+        with self._lock:
+            return [target for target in self._clicks if target.place is not None]
 
     def looking(self) -> bool:
         """Tell whether there is a gaze stream with open eyes."""

@@ -12,6 +12,7 @@ from stt_ros.gaze.pairing import SECOND, Point, RecentFrames, StampWatch
 from stt_ros.gaze.spaces import GazeError, RawGaze
 from stt_ros.gaze.stream import GazeStream
 from stt_ros.gaze.transforms import NotYetError
+from stt_ros.ros import images
 from stt_ros.ros.scene import Scene
 
 # A gaze that a coming frame may look for is kept when this far (ns) from those that are there.
@@ -81,7 +82,8 @@ class Gazes:
     def click(self, source: str, raw: RawGaze, space: str, time: int) -> Pointed:
         """Take a click. Raises ``GazeError``, ``NotYetError`` if it may be usable soon."""
         frame, size = self.frame_at(time)
-        return self._clicked(frame, self._place(source, raw, space, frame, size))
+        point = self._place(source, raw, space, frame, size)
+        return self._clicked(frame, point, raw, space)
 
     def sample(
         self, source: str, raw: RawGaze, space: str, time: int, confidence: float | None = None
@@ -104,10 +106,27 @@ class Gazes:
         except GazeError:
             self._not_seen(time, seen)
             raise
-        return self._looked(frame, size, point, time, seen)
+        return self._looked(frame, size, point, time, seen, raw, space)
 
-    def at(self, msg) -> list[Target]:
-        """Return what was pointed at when a frame was taken.
+    def places(self, msg, reject: Callable[[GazeError], None]) -> dict[int, Point]:
+        """Return the pixels (x, y), by id, where clicks in space appear in a frame.
+
+        Those that do not appear in it are told to ``reject``: the camera may look back at them.
+        Raises ``NotYetError`` if it may be known soon where they are.
+        """
+        pixels, targets = {}, self._attention.placed()
+        size = targets and images.size(msg)
+        for target in targets:
+            try:
+                pixels[target.id] = self._scene.pixel_of(target.place, msg.header, size)
+            except NotYetError:
+                raise
+            except GazeError as error:
+                reject(error)
+        return pixels
+
+    def at(self, msg, places: dict[int, Point]) -> list[Target]:
+        """Return what was pointed at when a frame was taken; ``places`` are its ``places()``.
 
         Raises ``GazeError`` if that is not known because the gaze stream has other stamps.
         """
@@ -121,7 +140,11 @@ class Gazes:
                 f'allowed: {limit / SECOND:g} s (max_sync_offset). Has the tracker stopped, or do '
                 'the clocks differ (gaze_time_offset)?'
             )
-        return targets
+        return [
+            target if target.place is None else Target(target.id, places[target.id])
+            for target in targets
+            if target.place is None or target.id in places
+        ]
 
     def frame_at(self, time: int, least: int = 0):
         """Return the frame nearest in time, the latest for an unstamped prompt, and its size.
@@ -158,7 +181,9 @@ class Gazes:
         self._show_aim(point, frame.header, size)
         return point
 
-    def _looked(self, frame, size, point: Point, time: int, seen: int) -> Pointed | None:
+    def _looked(
+        self, frame, size, point: Point, time: int, seen: int, raw: RawGaze, space: str
+    ) -> Pointed | None:
         """Take a usable sample at a pixel of a frame."""
         mode = self._parameters['gaze_mode']
         scale = None if mode == 'every_sample' else self._scene.pixels_per_degree(size)
@@ -174,11 +199,12 @@ class Gazes:
             return None
         point = sample.prompt.x, sample.prompt.y
         if mode == 'dwell':
-            return self._clicked(frame, point)
+            return self._clicked(frame, point, raw, space)
         return Pointed(frame, self._attention.once(*point), 'fixation')
 
-    def _clicked(self, frame, point: Point) -> Pointed:
-        return Pointed(frame, self._attention.click(*point, self._many()), 'click')
+    def _clicked(self, frame, point: Point, raw: RawGaze, space: str) -> Pointed:
+        place = self._scene.place(raw, space, frame.header)
+        return Pointed(frame, self._attention.click(*point, self._many(), place), 'click')
 
     def _not_seen(self, time: int, seen: int) -> None:
         """Hold the gaze during a blink; after that nobody looks."""

@@ -32,6 +32,7 @@ class Pipeline:
         self.monitor = node.monitor
         self.enabled = True
         self._newest_fixation = 0
+        self._last_image = self._last_followed = 0  # counted as they come
         self.worker = Worker(partial(self.reject, 'segmentation'))
         self.scene = Scene(node)
         self._gazes = Gazes(node, self.scene, self._show_aim)
@@ -59,7 +60,7 @@ class Pipeline:
             return
         self._gazes.add_frame(msg, size)
         if self._node.parameters['mode'] == 'continuous' and self._prompted():
-            self._offer(partial(self._segment_frame, msg))
+            self._follow(msg)
         self.prompting.on_image(msg)
 
     def latest(self):
@@ -112,12 +113,13 @@ class Pipeline:
             if not self.worker.post(partial(self._segment, pointed.frame, [pointed.target])):
                 raise GazeError('too many clicks wait to be segmented')
         else:  # at once: the next frame may be long in coming
-            self.worker.offer(partial(self._segment_frame, self.latest()))
+            self._follow(self.latest())
 
     def enable(self, enabled: bool) -> None:
         """Go on, or ignore images and prompts until told to go on."""
         self.enabled = enabled
         if not enabled:
+            self._waiting.clear()
             self.worker.withdraw()
             self.prompting.worker.withdraw()
 
@@ -196,9 +198,21 @@ class Pipeline:
         if self.worker.offer(job):
             self.monitor.count('frames dropped')
 
-    def _segment_frame(self, msg) -> None:
+    def _follow(self, msg) -> None:
+        """Segment a frame at what is followed, once it is known where that appears in it."""
+        self._last_image += 1
+        self._waiting.run('clicked_point', partial(self._follow_now, self._last_image, msg))
+
+    def _follow_now(self, number: int, msg) -> None:
+        if number < self._last_followed:
+            return  # overtaken by a frame that did not have to wait
+        places = self._gazes.places(msg, partial(self.reject, 'clicked_point'))
+        self._last_followed = number
+        self._offer(partial(self._segment_frame, msg, places))
+
+    def _segment_frame(self, msg, places: dict) -> None:
         try:
-            targets = self._gazes.at(msg)
+            targets = self._gazes.at(msg, places)
         except GazeError as error:
             self.reject('gaze', error)
             return

@@ -68,6 +68,26 @@ class Scene:
         self.aim = aim
         return pixel
 
+    def place(self, gaze: RawGaze, space: str, header) -> RawGaze | None:
+        """Return where the last prompt ended, in its own frame; None if it moves with the camera.
+
+        The prompt's pixel must have been found in the image with this header.
+        """
+        meant = spaces.meaning(gaze, space, header.frame_id)
+        optical_frame = header.frame_id or self.infos.camera()[1]
+        if meant not in ('world_3d', 'ray') or gaze.frame_id.lstrip('/') == optical_frame:
+            return None
+        to_camera = self._transform(gaze, optical_frame, _nanoseconds(header.stamp))
+        return RawGaze(*map(float, to_camera.inverse().point(self.aim.hit)), gaze.frame_id)
+
+    def pixel_of(self, place: RawGaze, header, size: tuple[int, int]) -> tuple[float, float]:
+        """Return the pixel (x, y) where a place appears in an image. Raises as ``pixel`` does."""
+        camera, optical_frame = self.infos.camera()
+        optical_frame = header.frame_id or optical_frame
+        to_camera = self._transform(place, optical_frame, _nanoseconds(header.stamp))
+        point = to_camera.point(place.xyz)
+        return _check_in_view(camera.pixel(point, size, self._rectified), point, size)
+
     def pixels_per_degree(self, size: tuple[int, int]) -> float | None:
         """Return the scale at the middle of an image (H, W); None without camera_info."""
         try:
