@@ -103,15 +103,21 @@ def test_messages_have_the_documented_fields():
         'gaze_id': 'uint32',
         'hypotheses': 'sequence<stt_ros/MaskHypothesis>',
         'latency': 'float',
+        'label': 'string',
+        'label_probability': 'float',
+        'agreement': 'sequence<float>',
     }
     assert services.Segment.Request.get_fields_and_field_types() == {
         'image': 'sensor_msgs/Image',
         'points': 'sequence<geometry_msgs/Point>',
+        'prompts': 'sequence<stt_ros/Prompt>',
+        'mode': 'uint8',
     }
     assert services.Segment.Response.get_fields_and_field_types() == {
         'success': 'boolean',
         'message': 'string',
         'results': 'sequence<stt_ros/Segmentation>',
+        'labels': 'sensor_msgs/Image',
     }
 
 
