@@ -16,7 +16,7 @@ from pathlib import Path
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
 
-from stt_ros.cli import point
+from stt_ros.cli_prompts import point
 from stt_ros.msg import PromptArray
 from stt_ros.ros.demo import prompts, sources
 from stt_ros.ros.demo.children import Children

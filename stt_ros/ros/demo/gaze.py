@@ -21,7 +21,7 @@ from rclpy.qos import qos_profile_sensor_data
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage
 
-from stt_ros.cli import point
+from stt_ros.cli_prompts import point
 from stt_ros.ros.demo.eye import Eye
 from stt_ros.ros.demo.running import Stop, spinning
 
