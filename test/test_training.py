@@ -275,6 +275,32 @@ def test_cut_outs_keep_their_colours_at_the_edge(tmp_path):
     assert (rgb == (30, 200, 10)).all()  # RGB, outside the thing too
 
 
+def test_every_origin_of_cut_outs_is_pasted_as_often():
+    few, many = [('few', None)], [('many', None)] * 50
+    own = Bank(cutouts=[('own', None)], others=[few, many])
+    rng = np.random.default_rng(0)
+    names = [own.thing(rng)[0] for _ in range(2000)]
+    shares = {name: names.count(name) / len(names) for name in ('own', 'few', 'many')}
+    assert shares == pytest.approx({'own': 0.35, 'few': 0.325, 'many': 0.325}, abs=0.04)
+    assert {Bank(others=[few]).thing(rng)[0] for _ in range(20)} == {'few'}
+
+
+def test_a_model_is_rendered_as_cut_outs(tmp_path):
+    pytest.importorskip('pyvista', reason='rendering models needs pyvista')
+    from training import render
+
+    (tmp_path / 'tent.obj').write_text(
+        'v 0 0 0\nv 1 0 0\nv 0 0 1\nv 0 1 0\nf 1 2 4\nf 2 3 4\nf 3 1 4\nf 1 3 2\n'
+    )
+    (tmp_path / 'broken.obj').write_text('f 1 2 3\n')
+    render.main([str(tmp_path), str(tmp_path / 'out'), '--views', '2'])
+    found = real.cutouts(tmp_path / 'out')
+    assert len(found) == 2
+    for _, mask in found:
+        assert max(mask.shape) > 200 and 0.2 < (mask > 127).mean() < 0.95
+    assert np.concatenate([rgb[mask > 127] for rgb, mask in found]).std() > 1  # light falls on it
+
+
 def test_a_calibration_rises_and_tells_the_truth_on_average():
     rng = np.random.default_rng(0)
     said = rng.uniform(0, 1, 4000)

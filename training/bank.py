@@ -18,11 +18,13 @@ class Bank:
     pictures: list[real.Picture] = field(default_factory=list)
     weights: np.ndarray | None = None
     cutouts: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
-    others: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)  # of other pictures
+    others: list[list[tuple[np.ndarray, np.ndarray]]] = field(default_factory=list)  # by origin
 
     def thing(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Pick a thing: (rgb, mask); half of them from elsewhere, if there are any."""
-        kind = self.others if self.others and rng.random() < 0.5 else self.cutouts or self.others
+        """Pick a thing: (rgb, mask); two in three from elsewhere, each origin as often."""
+        kind = self.cutouts
+        if self.others and (not kind or rng.random() < 0.65):
+            kind = self.others[rng.integers(len(self.others))]
         return kind[rng.integers(len(kind))]
 
     @property

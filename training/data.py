@@ -37,8 +37,11 @@ def arguments(parser: argparse.ArgumentParser):
         '--cutouts',
         type=Path,
         nargs='*',
+        action='append',
         default=[],
-        help='folders of PNG pictures with transparency: one thing each, to be pasted',
+        metavar='FOLDER',
+        help='folders of PNG pictures with transparency: one thing each, to be pasted; '
+        'given several times, each group is pasted as often as the others',
     )
     parser.add_argument(
         '--davis-share',
@@ -67,7 +70,8 @@ def training_bank(args) -> Bank:
     pictures = [p for p in pictures if p.objects]
     groups = [(sequences, args.davis_share), (pictures, 1 - args.davis_share)]
     bank = make_bank([g for g in groups if g[0]])
-    bank.others = [thing for folder in args.cutouts for thing in real.cutouts(folder)]
+    groups = [[thing for f in folders for thing in real.cutouts(f)] for folders in args.cutouts]
+    bank.others = [group for group in groups if group]
     return bank
 
 

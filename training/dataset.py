@@ -87,7 +87,7 @@ class Mix:
     first: float = 0.0  # picture-book scenes to begin with
     real: float = 0.5  # of the others
     ground_real: float = 0.5
-    things_real: float = 0.55
+    things_real: float = 0.7
     per_scene: int = 5
 
 

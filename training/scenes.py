@@ -46,7 +46,7 @@ def composed_scene(
     bank: Bank,
     count: int,
     ground_real: float = 0.5,
-    things_real: float = 0.55,
+    things_real: float = 0.7,
 ) -> Scene:
     """Things pasted over a ground, one over the other; ``count`` of what is seen as targets."""
     asked = False

@@ -20,7 +20,7 @@ def collect(rng, bank: Bank, number: int, things_real: float, image: np.ndarray)
     biggest = min(image.shape[:2]) * 0.95
     while len(things) < number:
         size = 28 * (biggest / 28) ** (rng.random() ** 0.6)
-        if bank.cutouts + bank.others and rng.random() < things_real:
+        if (bank.cutouts or bank.others) and rng.random() < things_real:
             thing = _real_thing(rng, bank, size)
         else:
             thing = _drawn_thing(rng, bank, size, image)
@@ -73,7 +73,7 @@ def _real_thing(rng, bank: Bank, size: float):
 
 
 def _drawn_thing(rng, bank: Bank, size: float, image: np.ndarray):
-    if bank.cutouts + bank.others and rng.random() < 0.35:
+    if (bank.cutouts or bank.others) and rng.random() < 0.35:
         mask = bank.thing(rng)[1]
         matrix, out = _affine_for(rng, *mask.shape, size)
         parts = (cv2.warpAffine(mask, matrix, out, flags=cv2.INTER_LINEAR) > 127).astype(np.uint8)
