@@ -50,6 +50,30 @@ def noise(rng, image):
     return cv2.add(image, tile[:h, :w], dtype=cv2.CV_8U)
 
 
+def mosaic(rng, image):
+    """One colour per pixel, as behind a Bayer filter, noise, and the colours guessed again."""
+    raw = np.empty(image.shape[:2], np.uint8)
+    for (y, x), channel in zip(((0, 0), (0, 1), (1, 0), (1, 1)), (0, 1, 1, 2), strict=True):
+        raw[y::2, x::2] = image[y::2, x::2, channel]
+    h, w = raw.shape
+    grain = np.resize(_GRAIN[..., 0], (h, w)) * np.float32(rng.uniform(1, 8))
+    return cv2.cvtColor(cv2.add(raw, grain, dtype=cv2.CV_8U), cv2.COLOR_BayerBG2RGB)
+
+
+def lens(rng, image, masks):
+    """Barrel or pincushion distortion of an image and its masks (H, W) uint8, at random."""
+    h, w = image.shape[:2]
+    focal = max(h, w) * rng.uniform(0.7, 1.2)
+    camera = np.array([[focal, 0, w / 2], [0, focal, h / 2], [0, 0, 1]])
+    bend = np.array([rng.uniform(-0.3, 0.25), 0, 0, 0])
+    maps = cv2.initUndistortRectifyMap(camera, bend, None, camera, (w, h), cv2.CV_16SC2)
+
+    def bent(a):
+        return cv2.remap(a, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+
+    return bent(image), [bent(mask) for mask in masks]
+
+
 def jpeg(rng, image):
     quality = int(rng.integers(25, 92))
     return cv2.imdecode(
@@ -65,6 +89,7 @@ def camera(rng: np.random.Generator, image: np.ndarray, clean: float = 0.15) -> 
         (light, 0.7),
         (saturation, 0.35),
         (blur, 0.2),
+        (mosaic, 0.1),
         (noise, 0.3),
         (jpeg, 0.2),
     ):

@@ -31,7 +31,13 @@ def paste(rng, image, label, parts, k, rgb, part_map, alpha):
     y = int(rng.uniform(-0.3 * h, image.shape[0] - 0.7 * h))
     if rng.random() < 0.3:
         _shadow(rng, image, alpha, x, y)
-    window = blend_in(image, rgb, alpha, x, y)
+    seen = alpha
+    if rng.random() < 0.04:  # glass, smoke, a reflection
+        seen = (alpha * rng.uniform(0.5, 0.85)).astype(np.uint8)
+    elif rng.random() < 0.08:  # out of focus
+        blur = rng.uniform(0.8, 3)
+        rgb, seen = cv2.GaussianBlur(rgb, (0, 0), blur), cv2.GaussianBlur(alpha, (0, 0), blur)
+    window = blend_in(image, rgb, seen, x, y)
     if window:
         here, there = window
         inside = alpha[there] > 127

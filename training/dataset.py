@@ -106,7 +106,7 @@ def stream(rng: np.random.Generator, bank: Bank, mix: Mix):
         repeats = 2 if len(scene.targets) < 3 else 1
         for mask in scene.targets:
             for _ in range(repeats):
-                yield sample(scene.image, mask, scenes.gaze(rng, mask), kind)
+                yield sample(scene.image, mask, scenes.aim(rng, mask), kind)
 
 
 class Ring:

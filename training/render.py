@@ -41,9 +41,7 @@ def _view(plotter: pv.Plotter, rng: np.random.Generator) -> np.ndarray:
     plotter.remove_all_lights()
     for brightness in (rng.uniform(0.7, 1.4), rng.uniform(0.2, 0.7)):
         where = (rng.normal(0, 2), rng.uniform(0.2, 3), rng.uniform(0.2, 2))
-        plotter.add_light(
-            pv.Light(position=where, light_type='camera light', intensity=brightness)
-        )
+        plotter.add_light(pv.Light(position=where, light_type='camera light', intensity=brightness))
     turn, height = rng.uniform(0, 2 * np.pi), np.clip(rng.normal(0.35, 0.3), -0.3, 1.4)
     level = np.cos(height)
     plotter.camera_position = [

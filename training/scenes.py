@@ -38,7 +38,7 @@ def real_scene(rng: np.random.Generator, bank: Bank, count: int) -> Scene:
             targets.append(mask)
         if len(targets) == count:
             break
-    return Scene(augment.camera(rng, image), targets)
+    return _taken(rng, image, targets)
 
 
 def composed_scene(
@@ -55,6 +55,8 @@ def composed_scene(
         image, matrix, size = real.view(rng, picture)
         below = [picture.mask(i, matrix, size) for i in rng.permutation(len(picture.objects))[:4]]
         number = rng.integers(1, 6)
+        if rng.random() < 0.12:  # the ground out of focus
+            image = cv2.GaussianBlur(image, (0, 0), rng.uniform(1, 4))
     else:
         asked = rng.random() < 0.2
         (image, regions), below = ground(rng, () if asked else bank.photos), []
@@ -69,6 +71,14 @@ def composed_scene(
         seen = np.where(label > 0, 0, regions)
         seen = seen == rng.choice(seen[seen > 0]) if seen.any() else seen
         targets += [one_piece(rng, seen)] if np.count_nonzero(seen) > 900 else []
+    return _taken(rng, image, targets)
+
+
+def _taken(rng, image, targets) -> Scene:
+    """The scene as a camera takes it."""
+    if rng.random() < 0.08:
+        image, targets = augment.lens(rng, image, targets)
+        targets = [mask for mask in targets if cv2.countNonZero(mask) >= 60]
     return Scene(augment.camera(rng, image), targets)
 
 
@@ -171,3 +181,11 @@ def gaze(rng: np.random.Generator, mask: np.ndarray) -> tuple[float, float]:
     return float(np.clip(at[1] + x - 1, 0, mask.shape[1] - 1)), float(
         np.clip(at[0] + y - 1, 0, mask.shape[0] - 1)
     )
+
+
+def aim(rng: np.random.Generator, mask: np.ndarray) -> tuple[float, float]:
+    """A gaze as hands and eyes give it: one in twenty-five is some pixels beside its place."""
+    at = np.array(gaze(rng, mask))
+    if rng.random() < 0.04:
+        at += rng.normal(0, 4, 2)
+    return tuple(np.clip(at, 0, (mask.shape[1] - 1, mask.shape[0] - 1)).tolist())
