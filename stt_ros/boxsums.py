@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from itertools import pairwise
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -26,7 +27,7 @@ def scratch(name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
 
     The system hands out fresh memory page by page, which would take as long as the sums.
     """
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    size = math.prod(shape) * np.dtype(dtype).itemsize
     memory = getattr(_kept, name, None)
     if memory is None or memory.size < size:
         memory = np.empty(size, np.uint8)
@@ -38,69 +39,128 @@ def box_means(
     image: np.ndarray,
     corner: tuple[int, int],
     stride: int,
+    bands: tuple[tuple[slice, slice], ...],
     filler: np.ndarray,
     cells: np.ndarray,
 ) -> None:
     """Write the floored means of boxes of ``stride`` pixels to ``cells`` (rows, columns, LANES).
 
-    ``image`` is (H, W, 1, 3 or 4) uint8; the first box begins at its pixel ``corner`` (x, y). What
-    boxes on the border lack counts as ``filler`` (LANES,); boxes beyond it are left as they are.
+    ``image`` is (H, W, 1, 3 or 4) uint8; the first box begins at its pixel ``corner`` (x, y).
+    ``bands`` are the rows and columns of cells that are wanted. What boxes on the border lack
+    counts as ``filler`` (LANES,); boxes beyond it are left as they are.
     """
-    columns = _Boxes(corner[0], stride, cells.shape[1], image.shape[1])
-    rows = _Boxes(corner[1], stride, cells.shape[0], image.shape[0])
-    if columns.count <= 0 or rows.count <= 0:
+    parts = _seen_parts(image.shape, corner, stride, bands, cells.shape)
+    if not parts:
         return
+    # The boxes of all parts one after the other, so that they are worked on in few calls.
     lanes = np.uint16 if stride <= _NARROW else np.uint64
-    words = _sum_lines(image, rows, columns, lanes).view(np.uint64)
-    sums = words[:, ::stride].copy()
-    for i in range(1, stride):
-        sums += words[:, i::stride]
-    if rows.clipped or columns.clipped:
-        missing = stride**2 - np.multiply.outer(rows.lengths(), columns.lengths())
-        sums += missing.astype(np.uint64)[..., None] * filler.astype(lanes).view(np.uint64)
-    cells[rows.seen, columns.seen] = sums.view(lanes) // lanes(stride**2)
+    lines = scratch('lines', (parts[-1].boxes.stop * stride, image.shape[2]), lanes)
+    for part in parts:
+        _sum_lines(image, part, stride, lines)
+    words = _to_lanes(lines).view(np.uint64)
+    for part in parts:
+        if part.clipped:
+            _complete(image, part, stride, filler.astype(lanes), words)
+    means = _sum_columns(words, stride).view(lanes) // lanes(stride**2)
+    for part in parts:
+        target = cells[part.rows, part.columns]
+        target[:] = means[part.boxes].reshape(target.shape)
 
 
-class _Boxes:
-    """Boxes along one axis, those that see pixels: which ones, and where they begin and end."""
+class _Part(NamedTuple):
+    """A rectangle of boxes that see pixels of the image."""
 
-    def __init__(self, start: int, stride: int, boxes: int, length: int) -> None:
-        first = max(0, -start // stride)
-        last = min(boxes, -((start - length) // stride))
-        self.seen, self.count, self.stride = slice(first, last), last - first, stride
-        self.low, self.high = start + first * stride, start + last * stride
-        self.begin, self.end = max(self.low, 0), min(self.high, length)
-        self.clipped = self.begin > self.low or self.end < self.high
+    rows: slice  # of cells
+    columns: slice
+    count: int  # of rows
+    boxes: slice  # where they are in the order in which they are worked on
+    left: int  # borders in pixels, perhaps beyond the image's
+    top: int
+    right: int
+    bottom: int
+    clipped: bool
 
-    def lengths(self) -> np.ndarray:
-        """Pixels in each box."""
-        lengths = np.full(self.count, self.stride)
-        lengths[0] -= self.begin - self.low
-        lengths[-1] -= self.high - self.end
-        return lengths
-
-    def runs(self):
-        """Yield the runs [a, b) of boxes of one length, and their first and last pixel."""
-        cuts = {0, int(self.begin > self.low), self.count - (self.end < self.high), self.count}
-        for a, b in pairwise(sorted(cuts)):
-            begin, end = (self.low + i * self.stride for i in (a, b))
-            yield a, b, max(begin, 0), min(end, self.end)
+    def of(self, lines: np.ndarray, stride: int) -> np.ndarray:
+        """Cut its sums (rows, pixels, ...) out of all sums of lines of pixels."""
+        cut = lines[self.boxes.start * stride : self.boxes.stop * stride]
+        return cut.reshape(self.count, -1, cut.shape[1])
 
 
-def _sum_lines(image: np.ndarray, rows: _Boxes, columns: _Boxes, lanes: type) -> np.ndarray:
-    """Sum the lines of pixels of each row of boxes: (rows, pixels, LANES); 0 beyond the border."""
-    channels = image.shape[2]
-    shape = (rows.count, columns.high - columns.low)
-    sums = scratch('lines', (*shape, channels), lanes)
-    left, right = columns.begin - columns.low, columns.end - columns.low
-    sums[:, :left] = sums[:, right:] = 0
-    inner = sums.reshape(rows.count, -1)[:, left * channels : right * channels]
-    for a, b, begin, end in rows.runs():
-        lines = image[begin:end, columns.begin : columns.end]
-        lines = lines.reshape(b - a, -1, inner.shape[1])
-        np.add.reduce(lines, axis=1, dtype=lanes, out=inner[a:b])
+def _seen_parts(image, corner: tuple[int, int], stride: int, bands, cells) -> list[_Part]:
+    """Return of each band the boxes that see pixels of an image of a shape, in order."""
+    (x, y), (height, width) = corner, image[:2]
+    top, bottom = max(0, -y // stride), min(cells[0], -((y - height) // stride))
+    left, right = max(0, -x // stride), min(cells[1], -((x - width) // stride))
+    parts, first = [], 0
+    for rows, columns in bands:
+        a, b = max(rows.start, top), min(rows.stop, bottom)
+        c, d = max(columns.start, left), min(columns.stop, right)
+        if a < b and c < d:
+            box = x + c * stride, y + a * stride, x + d * stride, y + b * stride
+            clipped = box[0] < 0 or box[1] < 0 or box[2] > width or box[3] > height
+            boxes = slice(first, first := first + (b - a) * (d - c))
+            parts.append(_Part(slice(a, b), slice(c, d), b - a, boxes, *box, clipped))
+    return parts
+
+
+def _sum_lines(image: np.ndarray, part: _Part, stride: int, lines: np.ndarray) -> None:
+    """Sum the lines of pixels of each row of boxes where they are inside the image."""
+    rows, dtype = part.of(lines, stride), lines.dtype
+    left, right = max(part.left, 0), min(part.right, image.shape[1])
+    rows = rows[:, left - part.left : right - part.left].reshape(part.count, -1)
+    strip = image[:, left:right]
+    top, bottom, first, last = part.top, part.bottom, 0, part.count
+    if top < 0:
+        _sum(strip[: top + stride], rows[0])
+        top, first = top + stride, 1
+    if bottom > len(image) and first < last:
+        bottom, last = bottom - stride, last - 1
+        _sum(strip[bottom:], rows[last])
+    if first < last:
+        boxes = strip[top:bottom].reshape(last - first, stride, -1)
+        np.add.reduce(boxes, axis=1, dtype=dtype, out=rows[first:last])
+
+
+def _sum(lines: np.ndarray, out: np.ndarray) -> None:
+    np.add.reduce(lines.reshape(len(lines), -1), axis=0, dtype=out.dtype, out=out)
+
+
+def _to_lanes(lines: np.ndarray) -> np.ndarray:
+    """Turn sums (pixels, channels) into (pixels, LANES)."""
+    pixels, channels = lines.shape
     if channels == LANES:
-        return sums
-    if lanes is not np.uint16:
-        return sums[..., _ORDER[channels]]
-    return cv2.cvtColor(sums, _TO_LANES[channels], scratch('lanes', (*shape, LANES), lanes))
+        return lines
+    if lines.dtype != np.uint16:
+        return lines[:, _ORDER[channels]]
+    lanes = scratch('lanes', (1, pixels, LANES), lines.dtype)
+    return cv2.cvtColor(lines.reshape(1, pixels, channels), _TO_LANES[channels], lanes)[0]
+
+
+def _complete(
+    image: np.ndarray, part: _Part, stride: int, filler: np.ndarray, words: np.ndarray
+) -> None:
+    """Add what is beyond the image's borders to the sums of lines, (pixels, words)."""
+    height, width = image.shape[:2]
+    rows, above, below = part.of(words, stride), -part.top, part.bottom - height
+    if above > 0:
+        rows[0] += (filler * above).view(np.uint64)
+    if below > 0:
+        rows[-1] += (filler * below).view(np.uint64)
+    line = (filler * stride).view(np.uint64)
+    rows[:, : max(0, -part.left)] = line
+    rows[:, min(width, part.right) - part.left :] = line
+
+
+def _sum_columns(words: np.ndarray, stride: int) -> np.ndarray:
+    """Sum every ``stride`` words (pixels, words of a pixel): (boxes, words)."""
+    names = ('halves', 'quarters')
+    while stride % 2 == 0:  # neighbours first: each is read once
+        out = scratch(names[0], (len(words) // 2, words.shape[1]), np.uint64)
+        words, stride, names = np.add(words[::2], words[1::2], out=out), stride // 2, names[::-1]
+    if stride == 1:
+        return words
+    out = scratch(names[0], (len(words) // stride, words.shape[1]), np.uint64)
+    np.add(words[::stride], words[1::stride], out=out)
+    for i in range(2, stride):
+        np.add(out, words[i::stride], out=out)
+    return out

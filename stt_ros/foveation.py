@@ -190,12 +190,11 @@ class FoveationPattern:
         cells.view(np.uint32)[:] = filler.view(np.uint32)
         for level in self.levels:
             grid = cells[level.start : level.stop].reshape(level.cells, level.cells, LANES)
-            ox, oy = (at + level.offset for at in origin)
-            for rows, columns in level.bands:
-                corner = (ox + columns.start * level.stride, oy + rows.start * level.stride)
-                box_means(image, corner, level.stride, filler, grid[rows, columns])
+            corner = (origin[0] + level.offset, origin[1] + level.offset)
+            box_means(image, corner, level.stride, level.bands, filler, grid)
         kept = self._layout.cut(cells.view(np.uint32)).view(np.uint8)
-        planes = cv2.split(kept.reshape(-1, self.token_size, LANES))
+        planes = scratch('planes', (LANES, kept.size // LANES), np.uint8)
+        planes = cv2.split(kept.reshape(1, -1, LANES), [plane[None] for plane in planes])
         for channel in range(tokens.shape[1]):
             tokens[:, channel] = planes[channel].reshape(tokens[:, channel].shape)
 

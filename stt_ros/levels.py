@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# Pixels of a hole in a level from which on reading four bands around it takes less time.
+_WORTH_SKIPPING = 2**16
+
 
 @dataclass(frozen=True)
 class Level:
@@ -107,7 +110,7 @@ def build_levels(
         cells = grid * token_size
         before = levels[-1] if levels else None
         first_token = before.tokens.stop if before else 0
-        outermost = len(levels) == len(strides) - 1
+        skipped = (hole * token_size * stride) ** 2 >= _WORTH_SKIPPING
         levels.append(
             Level(
                 stride,
@@ -118,8 +121,7 @@ def build_levels(
                 cols=cols,
                 tokens=slice(first_token, first_token + len(rows)),
                 start=before.stop if before else 0,
-                # Further inside, reading four bands takes longer than reading the hole as well.
-                bands=_bands(cells, margin * token_size if hole and outermost else 0),
+                bands=_bands(cells, margin * token_size if hole and skipped else 0),
             )
         )
     return tuple(levels)
