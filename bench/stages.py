@@ -131,7 +131,7 @@ def _common(frame: np.ndarray, image: np.ndarray, gaze, network: Network, baseli
     """Return the tasks in which no network takes part."""
     pattern, size = network.engine.pattern, image.shape[:2]
     tokens, valid = (a[None] for a in pattern.foveate(image, gaze))
-    logits = network.engine.run(tokens, valid)[0][0, 0]
+    logits = network.engine.run(tokens, valid, best_only=True)[0][0, 0]
     paint = partial(pattern.paint, logits, gaze, size)
     roi = pattern.bounding_roi(logits > 0, gaze, size)
     jpeg = messages.jpeg(image)

@@ -133,9 +133,12 @@ class FoveationPattern:
         x, y, width, height = _check_roi(roi, size)
         if fill is None:
             fill = -np.inf if values.dtype.kind == 'f' else 0
-        canvas = np.full((height, width, *values.shape[3:]), fill, values.dtype)
         ox, oy = self.crop_origin(gaze)
-        levels = self._levels_within((x - ox, y - oy, width, height))
+        box = x - ox, y - oy, width, height
+        levels = self._levels_within(box)
+        canvas = np.empty((height, width, *values.shape[3:]), values.dtype)
+        if not levels[-1].covers(box):
+            canvas[:] = fill
         grids = self._grids(values, levels)
         if interpolation == 'bilinear':
             self._continue_grids(grids, levels, (ox, oy), size)
@@ -165,24 +168,13 @@ class FoveationPattern:
         ``selected`` is (N, T, T) bool. The roi has a margin of the coarsest stride, so that it also
         holds every pixel whose bilinear interpolation reads a selected value.
         """
-        rows, columns = selected.any(axis=2), selected.any(axis=1)
-        boxes = []
-        for level in self.levels:
-            token, row = np.nonzero(rows[level.tokens])
-            if len(token):
-                ys = level.rows[token] * self.token_size + row
-                token, column = np.nonzero(columns[level.tokens])
-                xs = level.cols[token] * self.token_size + column
-                box = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
-                boxes.append(level.offset + box * level.stride)
-        if not boxes:
+        box = self._layout.box(selected)
+        if box is None:
             return 0, 0, 0, 0
-        origin, margin = np.array(self.crop_origin(gaze)), self.strides[-1]
-        limits = np.array(size[::-1])
-        low = np.clip(np.min(boxes, axis=0)[:2] + origin - margin, 0, limits)
-        high = np.clip(np.max(boxes, axis=0)[2:] + origin + margin, low, limits)
-        x, y, width, height = (int(v) for v in (*low, *(high - low)))
-        return x, y, width, height
+        (ox, oy), margin, (height, width) = self.crop_origin(gaze), self.strides[-1], size
+        left, top = (max(0, at - margin) for at in (box[0] + ox, box[1] + oy))
+        right, bottom = min(width, box[2] + ox + margin), min(height, box[3] + oy + margin)
+        return min(left, width), min(top, height), max(0, right - left), max(0, bottom - top)
 
     def _read(self, image, origin, filler, tokens) -> None:
         filler = np.array([*filler, 0, 0, 0][:LANES], np.uint8)

@@ -55,7 +55,9 @@ class Level:
         """
         start = origin + self.offset
         edges = np.arange(start, start + self.size + 1, self.stride)
-        return np.diff(np.clip(edges, 0, length)).astype(np.int32)
+        np.maximum(edges, 0, out=edges)
+        np.minimum(edges, length, out=edges)
+        return (edges[1:] - edges[:-1]).astype(np.int32)
 
 
 class Layout:
@@ -72,7 +74,8 @@ class Layout:
             ]
         )
         strides = [level.stride for level in levels]
-        self._sides = size * np.repeat(strides, [len(grid) for grid in grids])[:, None]
+        self._strides = np.repeat(strides, [len(grid) for grid in grids])[:, None]
+        self._sides = size * self._strides
         # Where in the cells of all levels each line of a token is (N, T), counted in such lines.
         self._lines = np.concatenate(
             [
@@ -88,6 +91,24 @@ class Layout:
         begin = self._corners + origin
         inside = (begin < size[::-1]) & (begin + self._sides > 0)
         return inside[:, 0] & inside[:, 1]
+
+    def box(self, selected: np.ndarray) -> tuple[int, int, int, int] | None:
+        """Return left, top, right and bottom in the receptive field of what is selected (N, T, T).
+
+        None if nothing is; in pixels.
+        """
+        tokens = np.flatnonzero(selected.reshape(len(selected), -1).any(axis=1))
+        if not len(tokens):
+            return None
+        some = selected[tokens]
+        lines = np.stack([some.any(axis=1), some.any(axis=2)], axis=1)  # columns, rows: (n, 2, T)
+        first, behind = lines.argmax(axis=2), self._size - lines[..., ::-1].argmax(axis=2)
+        corners, strides = self._corners[tokens], self._strides[tokens]
+        low, high = (
+            (corners + first * strides).min(axis=0),
+            (corners + behind * strides).max(axis=0),
+        )
+        return (*low.tolist(), *high.tolist())
 
     def cut(self, cells: np.ndarray) -> np.ndarray:
         """Cut cells, one item each, level after level and row after row, into tokens (N, T, T)."""

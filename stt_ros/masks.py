@@ -22,8 +22,11 @@ def stability(
     nested masks (Kirillov et al., "Segment Anything", 2023). ``logits`` and ``areas`` (pixels
     behind each value) have one shape; 0.0 when nothing is above the lower threshold.
     """
-    low = areas[logits > threshold - offset].sum()
-    return float(areas[logits > threshold + offset].sum() / low) if low else 0.0
+    low, high = (
+        np.multiply(areas, logits > limit).sum()
+        for limit in (threshold - offset, threshold + offset)
+    )
+    return float(high / low) if low else 0.0
 
 
 def bounding_box(mask: np.ndarray) -> tuple[int, int, int, int]:

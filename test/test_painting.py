@@ -10,6 +10,8 @@ from foveation_patterns import SMALL, STANDARD, patterns
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stt_ros import masks
+
 
 def test_paints_like_the_golden_image():
     vectors = golden.unfoveation()
@@ -95,6 +97,18 @@ def test_the_bounding_roi_holds_every_selected_pixel(pattern, x, y, seed):
         outside = pattern.paint(logits, (x, y), size, interpolation) > 0
         outside[ry : ry + rh, rx : rx + rw] = False
         assert not outside.any()
+
+
+@settings(max_examples=40, deadline=None)
+@given(patterns(), st.sampled_from([0.001, 0.1, 0.9]), st.integers(0, 2**32 - 1))
+def test_the_bounding_roi_is_tight_but_for_its_margin(pattern, share, seed):
+    selected = np.random.RandomState(seed).rand(pattern.num_tokens, *[pattern.token_size] * 2)
+    selected = selected < share
+    margin, side = pattern.strides[-1], pattern.receptive_field
+    centre, size = [side / 2 + margin] * 2, (side + 2 * margin, side + 2 * margin)
+    x, y, w, h = masks.bounding_box(pattern.paint(selected.astype(np.uint8), centre, size))
+    expected = (x - margin, y - margin, w + 2 * margin, h + 2 * margin) if w else (0, 0, 0, 0)
+    assert pattern.bounding_roi(selected, centre, size) == expected
 
 
 def test_cell_areas_add_up_to_the_image():
