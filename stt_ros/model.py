@@ -160,6 +160,7 @@ class MaskDecoder(nn.Module):
         super().__init__()
         width, masks = config.decoder_width, config.masks
         self.token_size = config.pattern.token_size
+        self.register_buffer('order', _quadtree_order(self.token_size), persistent=False)
         self.iou_token = _table(width, std=1.0)
         self.mask_tokens = _table(masks, width, std=1.0)
         self.pos_enc = _table(config.pattern.num_tokens, width)
@@ -192,9 +193,11 @@ class MaskDecoder(nn.Module):
         upscaled = self._upscale(image)
         heads = self.mask_heads(queries, mask)
         logits = upscaled @ heads.to(upscaled.dtype).transpose(1, 2)[:, None]
-        if self.pixels is not None:
-            logits = logits + self.pixels(tokens, image, queries, mask)
-        return _from_quadtree_order(logits, self.token_size)
+        if self.pixels is not None:  # flat: some engines add along short axes slowly
+            added = self.pixels(tokens, image, queries, mask)
+            logits = (logits.flatten(2) + added.flatten(2)).view_as(logits)
+        size = self.token_size
+        return logits[:, :, self.order].permute(0, 3, 1, 2).unflatten(-1, (size, size))
 
     def _upscale(self, image: Tensor) -> Tensor:
         """Upscale each token's feature (B,N,F) on its own to (B,N,T*T,C), in quadtree order.
@@ -272,18 +275,14 @@ def _rows(table: Tensor, positions: Tensor | None) -> Tensor:
     return table if positions is None else table[positions]
 
 
-def _from_quadtree_order(logits: Tensor, size: int) -> Tensor:
-    """Turn (B,N,T*T,M), each pixel's four children in turn, into rows and columns (B,M,N,T,T).
-
-    Level by level: a permutation of all at once has more axes than compilers like (8).
-    """
-    batch, n, _, masks = logits.shape
-    x, side, inside = logits, 1, size * size * masks
-    while side < size:
-        inside //= 4
-        x = x.reshape(batch * n, side, side, 2, 2, inside).transpose(2, 3)
-        side *= 2
-    return x.reshape(batch, n, size, size, masks).permute(0, 4, 1, 2, 3)
+def _quadtree_order(size: int) -> Tensor:
+    """Return where each pixel of a token, row by row (T*T,), is when each has its four children."""
+    with torch.device('cpu'):  # though the model may be laid out on 'meta', without memory
+        order, children = torch.zeros(1, 1, dtype=torch.int64), torch.tensor([[0, 1], [2, 3]])
+        while len(order) < size:
+            ones = torch.ones_like(children)
+            order = torch.kron(4 * order, ones) + children.repeat(order.shape)
+    return order.flatten()
 
 
 def _key_mask(valid: Tensor, registers: int) -> Tensor:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stt_ros import zoo
 from stt_ros.layers import Calibration, PixelBranch
-from stt_ros.model import ModelConfig, SegmentThisThing, _from_quadtree_order
+from stt_ros.model import ModelConfig, SegmentThisThing, _quadtree_order
 from stt_ros.segmenter import Segmenter
 
 
@@ -29,7 +29,8 @@ def inputs(n=3, masks=2):
 def test_the_branch_equals_its_definition_pixel_by_pixel():
     pixels, (tokens, context, queries) = branch(), inputs()
     with torch.inference_mode():
-        logits = _from_quadtree_order(pixels(tokens, context, queries), 16)[0]
+        logits = pixels(tokens, context, queries)[0, :, _quadtree_order(16)]
+        logits = logits.unflatten(1, (16, 16)).movedim(-1, 0)
         heads, gains = pixels.heads(queries)[0], pixels.reading(context)[0]
         weight = pixels.filters.weight.view(16, 5, 48)  # pixel in the block (quadtree), channel
         bias = pixels.filters.bias.view(16, 5)
