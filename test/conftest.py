@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import stt_ros
@@ -61,3 +62,23 @@ def ros_domain(monkeypatch):
     with free_domain() as domain:
         monkeypatch.setenv('ROS_DOMAIN_ID', str(domain))
         yield domain
+
+
+@pytest.fixture(scope='session')
+def cpu_segmenter():
+    """Load the default model in float32 on the CPU, once for all tests."""
+    from stt_ros.segmenter import Segmenter
+
+    segmenter = Segmenter.create(device='cpu', precision='fp32')
+    yield segmenter
+    segmenter.close()
+
+
+@pytest.fixture(scope='session')
+def two_squares():
+    """Draw a red and a blue thing on gray, (120, 160, 3) uint8 RGB; the red one is 40 x 40."""
+    picture = np.full((120, 160, 3), 60, np.uint8)
+    picture[20:60, 20:60] = (220, 40, 40)
+    picture[40:80, 80:110] = (40, 60, 220)
+    picture.setflags(write=False)
+    return picture

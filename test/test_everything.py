@@ -12,24 +12,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from stt_ros import prompts
 from stt_ros.prompts import PromptError, Region, edges, everything, grids, records, rle
 from stt_ros.prompts.everything import Found, Settings
-from stt_ros.segmenter import Segmenter
 
 MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=40))
-
-
-@pytest.fixture(scope='module')
-def segmenter():
-    segmenter = Segmenter.create(device='cpu')
-    yield segmenter
-    segmenter.close()
-
-
-@pytest.fixture(scope='module')
-def image():
-    picture = np.full((96, 128, 3), 60, np.uint8)
-    picture[20:60, 20:60] = (220, 40, 40)
-    picture[40:80, 80:110] = (40, 60, 220)
-    return picture
 
 
 def found(box, iou=0.9, stability=0.9, crop_box=(0, 0, 128, 96)):
@@ -146,10 +130,12 @@ def test_a_form_that_is_none():
 KEEP_ALL = {'min_predicted_iou': -1e9, 'min_stability': 0}
 
 
-def test_everything_reports_progress_and_finds_masks(segmenter, image):
+def test_everything_reports_progress_and_finds_masks(cpu_segmenter, two_squares):
     steps = []
     asked = Settings(points_per_side=4, batch=5, **KEEP_ALL)
-    masks = everything.everything(segmenter, image, asked, progress=lambda *s: steps.append(s))
+    masks = everything.everything(
+        cpu_segmenter, two_squares, asked, progress=lambda *s: steps.append(s)
+    )
     assert steps == [(5, 16), (10, 16), (15, 16), (16, 16)]
     assert masks and all(m.area == np.count_nonzero(m.crop) for m in masks)
     sure = [m.predicted_iou for m in masks]
@@ -158,33 +144,37 @@ def test_everything_reports_progress_and_finds_masks(segmenter, image):
     assert len(everything.nms(kept, 0.7)) == len(kept)
 
 
-def test_filters_keep_only_what_is_sure(segmenter, image):
+def test_filters_keep_only_what_is_sure(cpu_segmenter, two_squares):
     asked = Settings(points_per_side=3, **KEEP_ALL)
-    masks = everything.everything(segmenter, image, asked)
+    masks = everything.everything(cpu_segmenter, two_squares, asked)
     middle = float(np.median([m.predicted_iou for m in masks]))
     asked = Settings(points_per_side=3, min_predicted_iou=middle, min_stability=0)
-    assert all(m.predicted_iou > middle for m in everything.everything(segmenter, image, asked))
+    assert all(
+        m.predicted_iou > middle for m in everything.everything(cpu_segmenter, two_squares, asked)
+    )
     asked = Settings(points_per_side=3, min_predicted_iou=-1e9, min_stability=1)
-    assert all(m.stability == 1 for m in everything.everything(segmenter, image, asked))
+    assert all(m.stability == 1 for m in everything.everything(cpu_segmenter, two_squares, asked))
 
 
-def test_a_budget_returns_what_was_found_by_then(segmenter, image):
+def test_a_budget_returns_what_was_found_by_then(cpu_segmenter, two_squares):
     steps = []
     asked = Settings(points_per_side=16, batch=2, **KEEP_ALL)
     masks = everything.everything(
-        segmenter, image, asked, budget_ms=0.001, progress=lambda *s: steps.append(s)
+        cpu_segmenter, two_squares, asked, budget_ms=0.001, progress=lambda *s: steps.append(s)
     )
     assert steps == [(2, 256)] and masks
 
 
-def test_enlarged_parts_are_looked_at_too(segmenter, image):
+def test_enlarged_parts_are_looked_at_too(cpu_segmenter, two_squares):
     steps = []
     asked = Settings(points_per_side=4, crop_layers=1, **KEEP_ALL)
-    masks = everything.everything(segmenter, image, asked, progress=lambda *s: steps.append(s))
+    masks = everything.everything(
+        cpu_segmenter, two_squares, asked, progress=lambda *s: steps.append(s)
+    )
     assert steps[-1] == (28, 28)  # 16 + 4 x 4, four of them where parts overlap
     boxes = np.array([m.box for m in masks])
-    assert (boxes[:, :2] >= 0).all() and (boxes[:, :2] + boxes[:, 2:] <= (128, 96)).all()
-    assert not any(everything._cut_off(m, (96, 128)) for m in masks)
+    assert (boxes[:, :2] >= 0).all() and (boxes[:, :2] + boxes[:, 2:] <= (160, 120)).all()
+    assert not any(everything._cut_off(m, (120, 160)) for m in masks)
 
 
 def test_where_parts_overlap_no_gaze_comes_twice():
@@ -193,9 +183,9 @@ def test_where_parts_overlap_no_gaze_comes_twice():
     assert len(first) == 16 and len(second) == 4 and (second[:, 0] == 72).all()
 
 
-def test_small_regions_are_cleaned(segmenter, image):
+def test_small_regions_are_cleaned(cpu_segmenter, two_squares):
     asked = Settings(points_per_side=3, min_region_area=50, **KEEP_ALL)
-    for mask in everything.everything(segmenter, image, asked):
+    for mask in everything.everything(cpu_segmenter, two_squares, asked):
         cleaned = prompts.clean.clean(mask, 50)
         assert np.array_equal(cleaned.crop, mask.crop)
 
@@ -215,9 +205,9 @@ def test_settings_that_make_no_sense(make, message):
         make()
 
 
-def test_edges_lie_on_the_borders_of_things(segmenter, image):
-    strength = edges.edges(segmenter, image, 4)
-    assert strength.shape == (96, 128) and strength.dtype == np.float32
+def test_edges_lie_on_the_borders_of_things(cpu_segmenter, two_squares):
+    strength = edges.edges(cpu_segmenter, two_squares, 4)
+    assert strength.shape == (120, 160) and strength.dtype == np.float32
     assert 0 <= strength.min() and strength.max() <= 1 and strength.any()
 
 
@@ -229,8 +219,8 @@ def test_thinning_keeps_the_crest_of_a_line():
         assert (line[5:35, 5:35][inner] < 1).all() and inner.sum() >= 28
 
 
-def test_proposals_are_ranked(segmenter, image):
-    masks = edges.proposals(segmenter, image, 3, count=5)
+def test_proposals_are_ranked(cpu_segmenter, two_squares):
+    masks = edges.proposals(cpu_segmenter, two_squares, 3, count=5)
     order = [m.predicted_iou + m.stability for m in masks]
     assert 1 <= len(masks) <= 5 and order == sorted(order, reverse=True)
 

@@ -12,15 +12,9 @@ from stt_ros.frame import Frame
 from stt_ros.prompts import PromptError, Region
 from stt_ros.prompts.example import Example
 from stt_ros.prompts.hub import Loader, PromptModelError
-from stt_ros.segmenter import Segmenter
 
 RED, ORANGE, BLUE, GRAY = (210, 30, 30), (210, 90, 20), (40, 60, 220), (120, 125, 118)
 SIZE = (240, 320)
-
-
-@pytest.fixture(scope='module')
-def segmenter():
-    return Segmenter.create(device='cpu', precision='fp32')
 
 
 def picture(*discs, radius=30):
@@ -101,9 +95,9 @@ def test_a_frame_without_the_thing_has_no_gaze():
     assert prompts.answer(None, picture((160, 120, BLUE)), [prompt], 'all_instances') == []
 
 
-def test_all_instances_are_answered(segmenter):
+def test_all_instances_are_answered(cpu_segmenter):
     frame = picture((60, 60, RED), (250, 170, RED), (160, 120, BLUE))
-    answers = prompts.answer(segmenter, frame, [example(label='ball')], 'all_instances')
+    answers = prompts.answer(cpu_segmenter, frame, [example(label='ball')], 'all_instances')
     for wanted in (region(60, 60), region(250, 170)):
         assert max(answer.iou(wanted) for answer in answers) > 0.7
     assert max(answer.iou(region(160, 120)) for answer in answers) < 0.1

@@ -15,15 +15,9 @@ from stt_ros.prompts.audio import Audio, check_sound, resample
 from stt_ros.prompts.hub import Loader, PromptModelError
 from stt_ros.prompts.search import Findings
 from stt_ros.prompts.text import Text
-from stt_ros.segmenter import Segmenter
 
 COLOURS = {'red': RED, 'blue': BLUE}
 SCENE = picture((60, 60, RED), (250, 170, RED), (160, 120, BLUE))
-
-
-@pytest.fixture(scope='module')
-def segmenter():
-    return Segmenter.create(device='cpu', precision='fp32')
 
 
 def likeness(rgb, words):
@@ -83,8 +77,8 @@ def test_the_whole_thing_scores_best(search):
 
 
 @pytest.mark.parametrize('search', [warm, boxed])
-def test_all_instances_are_answered_with_scores(segmenter, search):
-    answers = prompts.answer(segmenter, SCENE, [Text('red', search=search)], 'all_instances')
+def test_all_instances_are_answered_with_scores(cpu_segmenter, search):
+    answers = prompts.answer(cpu_segmenter, SCENE, [Text('red', search=search)], 'all_instances')
     for wanted in (region(60, 60), region(250, 170)):
         assert max(answer.iou(wanted) for answer in answers) > 0.7
     assert max(answer.iou(region(160, 120)) for answer in answers) < 0.1
@@ -92,9 +86,9 @@ def test_all_instances_are_answered_with_scores(segmenter, search):
 
 
 @pytest.mark.parametrize('search', [warm, boxed])
-def test_words_and_a_point_pick_one_of_several(segmenter, search):
+def test_words_and_a_point_pick_one_of_several(cpu_segmenter, search):
     together = [Text('red', search=search), prompts.Points([(60, 60)])]
-    [answer] = prompts.answer(segmenter, SCENE, together)
+    [answer] = prompts.answer(cpu_segmenter, SCENE, together)
     assert answer.iou(region(60, 60)) > 0.7
 
 

@@ -9,7 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stt_ros import prompts
-from stt_ros.prompts import Box, Boxes, Points, PromptError, Region, answer
+from stt_ros.prompts import (
+    Box,
+    Boxes,
+    Candidate,
+    Points,
+    PromptError,
+    Region,
+    Scribble,
+    answer,
+    combine,
+)
+from stt_ros.prompts.scene import Scene
 from stt_ros.segmenter import check_inside
 
 SIZE = (120, 160)
@@ -102,6 +113,17 @@ def test_points_on_parts_make_their_union_one_object(world):
     )
 
 
+def test_a_click_chooses_but_does_not_weigh_beside_a_box(world):
+    """Masks that hold a click crowd around it: beside a box they would outvote the rest."""
+    asked = [Points([(25, 35)]), Box(LEFT)]
+    looks = combine.segment(world, combine.as_frame(IMAGE), [np.array([[25, 35], [25, 80]])])
+    both, box, click = (Scene(group, looks) for group in (asked, asked[1:], asked[:1]))
+    assert both.weights.tolist() == box.weights.tolist() != click.weights.tolist()
+    part = Candidate(PART, rectangle(PART).crop, (25, 35), 0.8, 0.9)
+    rest = Candidate((20, 50, 40, 40), np.ones((40, 40), bool), (25, 80), 0.8, 0.9)
+    assert both.ranks([rest])[0] < 0.01 * both.ranks([part])[0]
+
+
 def test_an_answer_of_which_nothing_is_left_is_none():
     dot = Rectangles(((50, 50, 1, 1), 0.9))
     assert answer(dot, IMAGE, [Points([(50, 50)]), Points(negative=[(50.5, 50.5)])]) == []
@@ -191,7 +213,9 @@ def test_order_and_abstention_change_nothing(known, points, boxes, away, mode, r
     world = worlds(known)
     asked = [Points([point]) for point in points] + [Box(box) for box in boxes]
     asked += [Points(negative=[point]) for point in away if point not in points]
+    asked += [Points(points), Scribble([points])]
     expected = answer(world, IMAGE, asked, mode)
+    asked[-2] = Points(random.sample(points, len(points)))
     random.shuffle(asked)
     assert same(answer(world, IMAGE, asked, mode), expected)
     assert same(answer(world, IMAGE, [*asked, Abstains()], mode), expected)
@@ -212,10 +236,15 @@ def test_answers_per_prompt_follow_their_prompts(known, points, away, random):
 
 
 @settings(max_examples=60, deadline=None)
-@given(KNOWN, INSIDE, st.lists(POINT, min_size=1, max_size=4), st.sampled_from(prompts.MODES))
-def test_a_negative_point_is_never_inside(known, positive, negatives, mode):
+@given(
+    KNOWN, INSIDE, st.lists(POINT, min_size=1, max_size=4), st.sampled_from(prompts.MODES),
+    st.sampled_from([0, 30]),
+)  # fmt: skip
+def test_a_negative_point_is_never_inside(known, positive, negatives, mode, island):
     negatives = [point for point in negatives if point != positive] or [(0, 0)]
-    found = answer(worlds(known), IMAGE, [Points([positive], negatives)], mode)
+    asked = [Points([positive], negatives), Scribble([[positive]], [[n] for n in negatives])]
+    asked += [Box(LEFT)] if mode != 'one_per_prompt' else []  # that one has no negative points
+    found = answer(worlds(known), IMAGE, asked, mode, min_region_area=island)
     assert not any(f.contains(negatives).any() for f in found)
 
 

@@ -74,7 +74,8 @@ class Prompt(Protocol):
     ``negatives``  points (K, 2) in pixels that are never inside an answer,
     ``limits``     a ``Region`` that an answer does not leave,
     ``seeds``      candidates of its own (a list), beside those of the network,
-    ``label``      the name (str) of what it finds.
+    ``label``      the name (str) of what it finds,
+    ``local``      True: it knows single pixels of the thing, and little of how far it reaches.
     """
 
     def propose(self, frame: Frame) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from stt_ros.frame import Frame
 from stt_ros.prompts.base import Candidate, PromptError, check_inside, check_points
+from stt_ros.prompts.extent import reach
 
 
 class Points:
@@ -17,6 +18,8 @@ class Points:
     Negative points alone propose nothing: they help other prompts. Raises ``PromptError`` for no
     point at all, a point that is not two finite numbers, or a pixel that is both.
     """
+
+    local = True
 
     def __init__(self, positive=(), negative=()) -> None:
         self.positive = check_points(positive)
@@ -36,8 +39,12 @@ class Points:
         return self.positive
 
     def score(self, candidates: Sequence[Candidate]) -> np.ndarray:
-        """Return the share of positive points inside, times that of negative points outside."""
-        return np.array([self._score(candidate) for candidate in candidates])
+        """Return the share of positive points inside, times that of negative points outside.
+
+        Less when a candidate is much longer than the positive points reach.
+        """
+        held = np.array([self._score(candidate) for candidate in candidates])
+        return held * reach(self.positive, candidates)
 
     def _score(self, candidate: Candidate) -> float:
         inside = candidate.contains(self.positive).mean() if len(self.positive) else 1.0

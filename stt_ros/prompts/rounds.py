@@ -17,6 +17,9 @@ from stt_ros.prompts.region import Region
 from stt_ros.prompts.scene import LOWEST
 
 DISK = 0.05  # weight of a disk when the network's masks are no help
+# Powers of the IoU with the last answer, for every click before: what is seen at a missed point is
+# a guess at the thing itself, what is seen beside it often more than what has to go.
+CAUTION_ADDING, CAUTION_TAKING = 0.5, 2
 
 
 def refine(
@@ -71,11 +74,12 @@ def repair(
 
     ``looks`` has what the network sees at the clicks (x, y) that are wrong. What is seen at a
     missed positive point is added and at a negative point inside taken away: of the network's
-    masks, and of a disk, the one that leaves most other clicks right. The more clicks there are
-    the less a good answer should change.
+    masks, and of a disk, the one that leaves most other clicks right. The more clicks there were
+    the better the last answer is, and the less it should change.
     """
-    caution = max(0, len(clicks.positive) + len(clicks.negatives) - 2) / 4
+    before = max(0, len(clicks.positive) + len(clicks.negatives) - 1)
     for points, wanted in ((clicks.positive, True), (clicks.negatives, False)):
+        caution = before * (CAUTION_ADDING if wanted else CAUTION_TAKING)
         for gaze in map(tuple, points):
             if bool(last.contains(np.array([gaze]))[0]) == wanted:
                 continue

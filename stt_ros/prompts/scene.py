@@ -15,7 +15,7 @@ from stt_ros.prompts.region import Region, hull, inner
 Look = tuple[Candidate, ...]  # the candidates of one gaze, the most likely first
 
 LOWEST = 0.05  # predicted IoUs below count as this
-TRUST = 4  # power of the predicted IoU in a candidate's weight: the sure ones count much more
+TRUST = 2  # power of the predicted IoU in a candidate's weight: the sure ones count more
 DOUBT = 0.01  # added to agreements in weights, so that somebody votes when nobody agrees
 FLOOR = 1e-3  # an agreement of 0 still ranks masks by the other prompts
 LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6)  # shares of the votes that make a pixel part of a union
@@ -26,7 +26,9 @@ class Scene:
 
     Every candidate is a guess at the truth, as likely as its weight: the product of the prompts'
     agreements and a power of the predicted IoU. A mask is good when the prompts agree with it and
-    its expected IoU with those guesses is high.
+    its expected IoU with those guesses is high. ``local`` prompts choose among the masks and weigh
+    no guesses beside others: the masks that hold a point crowd around it, and the rest of the
+    thing would be outvoted.
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class Scene:
             others = _by_gaze(away)
             seen = [trim(c, others, lambda r: product(self.agreements(r), len(r))) for c in seen]
         # Agreement counts before the limits cut a leaking candidate down to a fitting one.
-        agreed = product(self.agreements(seen), len(seen))
+        agreed = product(self._weighing(self.agreements(seen)), len(seen))
         likely = np.array([max(c.predicted_iou, LOWEST) for c in seen]).reshape(-1)
         weights = (agreed + DOUBT) * likely**TRUST
         limits = [p.limits for p in prompts if getattr(p, 'limits', None) is not None]
@@ -61,6 +63,12 @@ class Scene:
             return [np.empty(0) for _ in self.prompts]
         said = [prompt.score(regions) for prompt in self.prompts]
         return [None if a is None else np.clip(np.asarray(a, float), 0, 1) for a in said]
+
+    def _weighing(self, said: Sequence[np.ndarray | None]) -> list[np.ndarray]:
+        """Return what those prompts said whose word weighs guesses."""
+        voted = [(p, a) for p, a in zip(self.prompts, said, strict=True) if a is not None]
+        wide = [a for p, a in voted if not getattr(p, 'local', False)]
+        return wide or [a for _, a in voted]
 
     def ranks(self, regions: Sequence[Candidate]) -> np.ndarray:
         """Return how good masks are, all in all: (R,)."""

@@ -11,6 +11,7 @@ import numpy as np
 from stt_ros.frame import Frame
 from stt_ros.prompts.base import Candidate, PromptError, check_inside, check_points
 from stt_ros.prompts.boxes import MARGIN
+from stt_ros.prompts.extent import reach
 from stt_ros.prompts.foreground import deepest_points
 from stt_ros.prompts.region import Region, box_iou
 
@@ -50,8 +51,12 @@ class Scribble:
         return self._inside[at.astype(int)]
 
     def score(self, candidates: Sequence[Candidate]) -> np.ndarray:
-        """Return the share of the strokes covered, times that of negative ones left out."""
-        return np.array([self._score(candidate) for candidate in candidates])
+        """Return the share of the strokes covered, times that of negative ones left out.
+
+        Less when a candidate is much longer than the positive strokes reach.
+        """
+        held = np.array([self._score(candidate) for candidate in candidates])
+        return held * reach(self._inside, candidates)
 
     def _score(self, candidate: Candidate) -> float:
         covered = candidate.contains(self._inside).mean() if len(self._inside) else 1.0
