@@ -82,3 +82,36 @@ def two_squares():
     picture[40:80, 80:110] = (40, 60, 220)
     picture.setflags(write=False)
     return picture
+
+
+@pytest.fixture(scope='session')
+def micro_weights(tmp_path_factory):
+    """Return the file of the golden vectors' small model, float32."""
+    from micro import MICRO, write_weights
+
+    assert len({case['weight_seed'] for case in MICRO}) == 1
+    return write_weights(MICRO[0], tmp_path_factory.mktemp('weights') / 'micro.safetensors')
+
+
+@pytest.fixture(scope='session')
+def views():
+    """Return tokens (B,N,3,T,T) and valid (B,N) of some gazes."""
+    import golden
+    from micro import GAZES, PATTERN
+
+    return PATTERN.foveate(golden.image(500, 480, 640), GAZES)
+
+
+@pytest.fixture(scope='session')
+def exact(micro_weights, views):
+    """Return what the small model itself says of the views, on all tokens: logits and ious."""
+    import torch
+
+    from stt_ros import zoo
+    from stt_ros.model import normalise
+
+    model = zoo.load(micro_weights)
+    tokens, valid = map(torch.from_numpy, views)
+    with torch.inference_mode():
+        logits, ious = model(normalise(tokens), valid)
+    return logits.numpy(), ious.numpy()

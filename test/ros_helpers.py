@@ -182,6 +182,7 @@ class Bench:
 
     def take(self, msg) -> Header:
         """Publish a camera message until the node has it as its latest image."""
+
         def is_latest() -> bool:
             answer = self.segment([(0, 0)])
             return answer.success and answer.results[0].header == msg.header
@@ -270,8 +271,11 @@ class Bench:
         """Wait until all topics are connected in both directions."""
         publishers = (self._gaze, self._clicked, self._mouse, self._overlay_mouse, self._prompts)
         self.until(lambda: all(p.get_subscription_count() for p in publishers))
-        self.until(lambda: self._images.get_subscription_count()
-                   or self._compressed.get_subscription_count())
+        self.until(
+            lambda: (
+                self._images.get_subscription_count() or self._compressed.get_subscription_count()
+            )
+        )
         for topic in ('stt/segmentation', 'stt/segmentations'):
             self.until(lambda topic=topic: self.node.count_publishers(topic))
 
@@ -291,22 +295,3 @@ def running_bench(*ros_arguments: str, namespace: str = '') -> Iterator[Bench]:
     with closing(Bench(*ros_arguments, namespace=namespace)) as bench:
         bench.connected()
         yield bench
-
-
-@contextlib.contextmanager
-def node_here(*ros_arguments: str) -> Iterator[tuple]:
-    """Make our node, unconfigured, in this process, to look into it; yields it and an executor."""
-    from stt_ros.ros.node import SttNode
-
-    context = rclpy.Context()
-    rclpy.init(context=context)
-    node = SttNode(context=context, cli_args=['--ros-args', *ros_arguments])
-    executor = SingleThreadedExecutor(context=context)
-    try:
-        executor.add_node(node)
-        yield node, executor
-    finally:
-        node.close()
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.shutdown(context=context)

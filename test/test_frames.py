@@ -11,8 +11,9 @@ pytest.importorskip('rclpy', reason='needs ROS 2: run ./stt test')
 
 import rclpy  # noqa: E402
 from geometry_msgs.msg import TransformStamped  # noqa: E402
+from node_here import node_here  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
-from ros_helpers import SECOND, node_here  # noqa: E402
+from ros_helpers import SECOND  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
 from stt_ros.gaze.spaces import GazeError  # noqa: E402

@@ -81,13 +81,16 @@ def test_interpolation_and_threshold(bench, segmenter, interpolation, threshold)
     assert min(agreement, key=lambda name: max(agreement[name])) == interpolation
 
 
-def test_extreme_thresholds(bench):
+def test_extreme_thresholds(bench, segmenter):
     nothing, all_seen = (result_with(bench, mask_threshold=t) for t in (20.0, -20.0))
     for hypothesis in nothing.hypotheses:
         roi, mask = hypothesis.roi, hypothesis.mask
         assert (hypothesis.area_px, roi.width, roi.height, roi.x_offset, roi.y_offset) == (0,) * 5
         assert (mask.width, mask.height, len(mask.data)) == (0, 0, 0)
-    assert all(h.area_px > 0.95 * 400 * 300 for h in all_seen.hypotheses)
+    [expected] = segmenter.segment(PIXELS, [GAZE], threshold=-20.0)
+    for have, want in zip(all_seen.hypotheses, expected.hypotheses, strict=True):
+        assert have.area_px == want.area_px
+        assert (have.roi.width, have.roi.height) == want.box[2:]
 
 
 def test_overlay_alpha(bench):

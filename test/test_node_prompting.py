@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from node_here import node_here
 from node_process import TIMEOUT
 from prompt_messages import gray, labels_of, prompt
-from ros_helpers import Bench, Image, Segment, node_here, running_bench
+from ros_helpers import Bench, Image, Segment, running_bench
 from ros_messages import picture, raw_image, to_array
 from std_msgs.msg import Header
 from stt_ros.msg import PromptArray

@@ -6,8 +6,9 @@ import threading
 
 import numpy as np
 import pytest
+from node_here import node_here
 from node_process import TIMEOUT
-from ros_helpers import Bench, Segment, node_here, running_bench
+from ros_helpers import Bench, Segment, running_bench
 from ros_messages import picture, raw_image, to_array
 
 PIXELS = picture(90, 130)

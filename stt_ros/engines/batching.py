@@ -144,6 +144,6 @@ def needed(seen: np.ndarray, allowed: tuple[int, ...]) -> np.ndarray:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Tell by the words, which are the same in all libraries."""
+    """Tell by the words: "out of memory", "failed to allocate memory", "can't allocate memory"."""
     words = str(error).lower()
-    return 'out of memory' in words or 'failed to allocate memory' in words
+    return isinstance(error, MemoryError) or 'out of memory' in words or 'allocate memory' in words
