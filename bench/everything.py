@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """``python -m bench.everything``: what everything-mode costs, and in which batches it is best.
 
-256 gazes of a VGA picture. Batch sizes take turns, so that whatever else the machine does falls
-on all of them alike; the best and the median of the repeats are printed.
+256 gazes of a VGA picture: all of everything-mode first, then looking alone in batches. Batch sizes
+take turns, so that whatever else the machine does falls on all of them alike; the best and the
+median of the repeats are printed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import time
 
 import numpy as np
+from tqdm import tqdm
 
 from bench import scene, timing
 from stt_ros import segmenter as segmenters
@@ -35,9 +37,9 @@ def main() -> None:
     segmenter = Segmenter.create(arguments.weights, threads=arguments.threads)
     image, _ = scene.picture(SIZE)
     gazes = grids.grid((0, 0, *SIZE), arguments.points_per_side)
-    print(f'{segmenter.engine.description}; {len(gazes)} gazes, {SIZE[0]} x {SIZE[1]}')
-    _network(segmenter, image, gazes, arguments.repeats)
+    print(f'{segmenter.engine.description}; {len(gazes)} gazes, {SIZE[0]} x {SIZE[1]}', flush=True)
     _whole(segmenter, image, arguments)
+    _network(segmenter, image, gazes, arguments.repeats)
 
 
 def _network(segmenter, image: np.ndarray, gazes: np.ndarray, repeats: int) -> None:
@@ -49,7 +51,9 @@ def _network(segmenter, image: np.ndarray, gazes: np.ndarray, repeats: int) -> N
 
     batches = [b for b in BATCHES if b <= segmenters.MAX_BATCH]
     tasks = {batch: lambda batch=batch: look(batch) for batch in batches}
-    times = timing.interleaved(tasks, lambda: None, repeats)
+    runs = len(tasks) * (repeats + timing.WARM_UP)
+    with tqdm(total=runs, unit='run', desc='batches', leave=False) as progress:
+        times = timing.interleaved(tasks, progress.update, repeats)
     for batch, ms in times.items():
         print(f'batch {batch:3}: best {ms.min() / 1e3:6.2f} s, median {np.median(ms) / 1e3:6.2f} s')
     start = time.perf_counter()
@@ -62,7 +66,7 @@ def _whole(segmenter, image: np.ndarray, arguments) -> None:
     """Print what everything-mode costs in all."""
     settings = Settings(points_per_side=arguments.points_per_side)
     taken, busy = [], []
-    for _ in range(arguments.repeats):
+    for _ in tqdm(range(arguments.repeats), unit='run', desc='everything', leave=False):
         start, cpu = time.perf_counter(), time.process_time()
         found = everything(segmenter, image, settings)
         taken.append(time.perf_counter() - start)
@@ -71,7 +75,8 @@ def _whole(segmenter, image: np.ndarray, arguments) -> None:
     print(
         f'everything: best {min(taken):.2f} s, median {np.median(taken):.2f} s, '
         f'{min(busy):.2f} s of processor time, {len(found)} masks; '
-        f'{verdict} the goal of {GOAL:g} s (of 256 gazes on two cores)'
+        f'{verdict} the goal of {GOAL:g} s (of 256 gazes on two cores)',
+        flush=True,
     )
 
 

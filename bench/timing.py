@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-_WARM_UP = 3
+WARM_UP = 3  # repeats that are not counted
 
 
 def interleaved(
@@ -24,7 +24,7 @@ def interleaved(
     """
     times: dict[Hashable, list[float]] = {name: [] for name in tasks}
     names = list(tasks)
-    for repeat in range(-_WARM_UP, repeats):
+    for repeat in range(-WARM_UP, repeats):
         for name in names if repeat % 2 else reversed(names):
             prepare()
             start = time.perf_counter()

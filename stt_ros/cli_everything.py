@@ -25,8 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--grid', type=int, default=16, metavar='N', help='N x N gazes (default: 16)')
     add('--crop-layers', type=int, default=0, metavar='N',
         help='1: look at 2 x 2 enlarged parts, too; 2: also at 4 x 4 (default: 0)')  # fmt: skip
-    add('--min-iou', type=float, default=0.0, metavar='IOU',
-        help='keep masks of a higher predicted IoU only (default: 0)')  # fmt: skip
+    add('--min-iou', type=float, default=Options.min_predicted_iou, metavar='IOU',
+        help='keep masks of a higher predicted IoU only (default: %(default)s; 0: nearly all)'
+    )  # fmt: skip
     add('--min-stability', type=float, default=0.0, metavar='S',
         help='keep masks of at least this stability only (default: 0)')  # fmt: skip
     add('--min-area', type=int, default=0, metavar='PX',

@@ -115,3 +115,21 @@ def exact(micro_weights, views):
     with torch.inference_mode():
         logits, ious = model(normalise(tokens), valid)
     return logits.numpy(), ious.numpy()
+
+
+@pytest.fixture(scope='module')
+def running(request):
+    """Run our node for all tests of a module, with the module's ROS_ARGUMENTS if it has some."""
+    from ros_helpers import running_bench
+
+    with running_bench(*getattr(request.module, 'ROS_ARGUMENTS', ())) as bench:
+        yield bench
+
+
+@pytest.fixture
+def bench(running, request):
+    """Return the running node with the module's PIXELS as its image and without a prompt."""
+    running.set(mode='continuous')
+    running.show(request.module.PIXELS)
+    running.clear()
+    return running

@@ -14,12 +14,6 @@ MS = SECOND // 1000
 
 
 @pytest.fixture(scope='module')
-def running():
-    with running_bench() as bench:
-        yield bench
-
-
-@pytest.fixture(scope='module')
 def blind():
     """Start a node whose camera does not exist."""
     node = NodeProcess('-r', '__ns:=/blind', '-r', 'image:=/nowhere/image')

@@ -18,10 +18,7 @@ PIXELS = picture(300, 400)
 DEFAULTS = {name: spec.default for name, spec in BY_NAME.items() if spec.when == LIVE}
 
 
-@pytest.fixture(scope='module')
-def running():
-    with running_bench('-p', 'gaze_confidence:=z') as bench:
-        yield bench
+ROS_ARGUMENTS = ('-p', 'gaze_confidence:=z')  # of the node that `running` starts
 
 
 @pytest.fixture

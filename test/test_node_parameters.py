@@ -20,7 +20,8 @@ DEFAULTS = {spec.name: spec.default for spec in TABLE}
 # What is set in a test of its own, here, in test_node_eyes.py, ..._prompts.py or ..._space.py.
 TESTED_LIVE = {
     'mode', 'gaze_space', 'clicked_point_space', 'max_sync_offset', 'prompt_timeout',
-    'everything_points', 'everything_budget',
+    'everything_points', 'everything_budget', 'everything_crop_layers', 'everything_min_iou',
+    'everything_min_stability',
     'min_region_area', 'label_image',
     'max_hypotheses', 'interpolation', 'mask_threshold', 'overlay_alpha', 'gaze_time_offset',
     'min_confidence', 'blink_hold', 'gaze_smoothing', 'gaze_smoothing_beta', 'gaze_mode',
@@ -120,6 +121,9 @@ OUT_OF_RANGE = [
     ('interpolation', 'cubic', "interpolation is 'cubic'; allowed: bilinear | nearest"),
     ('mask_threshold', 20.5, 'mask_threshold is 20.5; allowed: -20 to 20'),
     ('overlay_alpha', 1.5, 'overlay_alpha is 1.5; allowed: 0 to 1'),
+    ('everything_crop_layers', 5, 'everything_crop_layers is 5; allowed: 0 to 4'),
+    ('everything_min_iou', 1.5, 'everything_min_iou is 1.5; allowed: 0 to 1'),
+    ('everything_min_stability', -0.1, 'everything_min_stability is -0.1; allowed: 0 to 1'),
     ('everything_points', 65, 'everything_points is 65; allowed: 1 to 64'),
     ('everything_budget', -1.0, 'everything_budget is -1.0; allowed: 0 to 3600'),
     ('min_region_area', -1, 'min_region_area is -1; allowed: 0 to 1e+06'),

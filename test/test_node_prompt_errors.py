@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 from node_here import node_here
 from node_process import TIMEOUT
-from prompt_messages import gray, prompt, rgb, tone
-from ros_helpers import Image, Segment, running_bench
+from prompt_messages import DISK, gray, prompt, rgb, tone
+from ros_helpers import Image, Segment
 from ros_messages import picture, raw_image
 from std_msgs.msg import Header
 from stt_ros.msg import Prompt, PromptArray
 from stt_ros.srv import Refine, SetReference
 
 PIXELS = picture(120, 160)
-DISK = prompt('BOX', box=(50, 30, 61, 61))
 SIZE = '160 x 120 pixels'
 SMALL = np.ones((10, 20), bool)
 
@@ -63,10 +62,8 @@ BAD = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope='module')
-def running():
-    with running_bench('-p', 'local_files_only:=true', '-p', 'mode:=on_prompt') as bench:
-        yield bench
+# Of the node that `running` starts.
+ROS_ARGUMENTS = ('-p', 'local_files_only:=true', '-p', 'mode:=on_prompt')
 
 
 @pytest.fixture

@@ -3,23 +3,18 @@
 
 import math
 
-import numpy as np
 import pytest
 
 pytest.importorskip('transformers', reason='needs the optional extra [prompts]')
 pytest.importorskip('sentencepiece', reason='SigLIP has a sentencepiece vocabulary')
 
 import tiny_models  # noqa: E402
-from prompt_messages import gray, prompt, rgb, tone  # noqa: E402
-from ros_helpers import Bench, Segment, running_bench  # noqa: E402
+from prompt_messages import DISK, INSIDE, MIDDLE, ask, gray, prompt, rgb, tone  # noqa: E402
+from ros_helpers import Bench, running_bench  # noqa: E402
 from ros_messages import picture  # noqa: E402
-from stt_ros.msg import PromptArray  # noqa: E402
 from stt_ros.srv import Refine, SetReference  # noqa: E402
 
 PIXELS = picture(120, 160)
-MIDDLE = (80.0, 60.0)
-INSIDE = np.hypot(*(np.indices((120, 160)) - np.array([60, 80])[:, None, None])) < 30
-DISK = prompt('BOX', box=(50, 30, 61, 61))
 EXAMPLE = prompt('EXAMPLE', picture=rgb(PIXELS), mask=gray(INSIDE))
 WORDS = ['mug', 'swan']
 
@@ -46,19 +41,6 @@ def started(folders, **instead):
 def running(folders):
     with started(folders) as bench:
         yield bench
-
-
-@pytest.fixture
-def bench(running):
-    """Return the running node with an image and without a prompt."""
-    running.show(PIXELS)
-    running.clear()
-    return running
-
-
-def ask(bench, *asked, mode=PromptArray.ONE_OBJECT):
-    """Call ~/segment with prompts."""
-    return bench.call(Segment, 'segment', Segment.Request(prompts=list(asked), mode=mode))
 
 
 ASKED = {

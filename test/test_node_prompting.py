@@ -2,74 +2,24 @@
 """Boxes, scribbles and the like over DDS: by topic, by service, on every frame, refined."""
 
 import math
-import threading
-from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import pytest
-from node_here import node_here
-from node_process import TIMEOUT
-from prompt_messages import gray, labels_of, prompt
-from ros_helpers import Bench, Image, Segment, running_bench
+from prompt_messages import DISK, INSIDE, MIDDLE, ask, begin, gray, labels_of, mask_of, prompt
+from ros_helpers import Bench, Image
 from ros_messages import picture, raw_image, to_array
-from std_msgs.msg import Header
 from stt_ros.msg import PromptArray
 from stt_ros.srv import Refine
 
 from stt_ros import prompts
-from stt_ros.ros.prompt_messages import to_boxes
 from stt_ros.segmenter import Segmenter
 
 PIXELS = picture(120, 160)
-MIDDLE = (80.0, 60.0)
-
-
-DISK = prompt('BOX', box=(50, 30, 61, 61))
-
-
-@pytest.fixture(scope='module')
-def running():
-    with running_bench() as bench:
-        yield bench
-
-
-@pytest.fixture
-def bench(running):
-    """Return the running node with an image and without a prompt."""
-    running.set(mode='continuous')
-    running.show(PIXELS)
-    running.clear()
-    return running
 
 
 @pytest.fixture(scope='module')
 def segmenter():
     return Segmenter.create(threads=1)
-
-
-def ask(bench, *asked, mode=0, image=None):
-    """Call ~/segment with prompts."""
-    request = Segment.Request(prompts=list(asked), mode=mode, image=image or Image())
-    return bench.call(Segment, 'segment', request)
-
-
-def begin(bench, *asked, **more):
-    """Publish a PromptArray and return its first answer."""
-    before = max((answer.prompt_id for answer in bench.answers), default=0)
-    bench.prompt(*asked, **more)
-    return bench.until(lambda: next((a for a in bench.answers if a.prompt_id > before), None))
-
-
-def mask_of(segmentation):
-    """Return the mask (H, W) bool of the whole image."""
-    full = np.zeros((segmentation.image_height, segmentation.image_width), bool)
-    [hypothesis] = segmentation.hypotheses
-    roi = hypothesis.roi
-    part = full[roi.y_offset : roi.y_offset + roi.height, roi.x_offset : roi.x_offset + roi.width]
-    part[:] = to_array(hypothesis.mask) > 0
-    assert hypothesis.area_px == full.sum()
-    return full
 
 
 def test_answer_is_that_of_the_core(bench, segmenter):
@@ -157,9 +107,7 @@ def test_clear_forgets_them(bench):
     assert bench.clear().message == 'prompt forgotten'
     assert bench.clear().message == 'there was no prompt'
     header = bench.show(PIXELS)
-    begin(
-        bench, prompt('POINTS', [MIDDLE])
-    )  # after what the frame would have given
+    begin(bench, prompt('POINTS', [MIDDLE]))  # after what the frame would have given
     bench.clear()
     assert header not in [a.header for a in bench.answers[:-1]]
     assert bench.diagnostics()['message'] == 'waiting for a prompt'
@@ -220,7 +168,6 @@ def test_refined_prompts_are_applied_to_new_frames(bench):
 
 
 RIM = [(62, 40), (98, 40), (98, 80), (62, 80)]
-INSIDE = np.hypot(*(np.indices((120, 160)) - np.array([60, 80])[:, None, None])) < 30
 SHOWN = {
     'points': [prompt('POINTS', [MIDDLE, (70, 50)], [(5, 5)])],
     'box': [DISK],
@@ -251,90 +198,3 @@ def test_an_answer_can_be_a_prompt(bench):
     again.box = result.hypotheses[0].roi
     [second] = ask(bench, again).results
     assert second.agreement[0] > 0.8
-
-
-EVERYTHING = prompt('EVERYTHING')
-
-
-def test_everything(bench):
-    answer = ask(bench, EVERYTHING, mode=PromptArray.ALL_INSTANCES)
-    assert answer.success
-    masks = [mask_of(result) for result in answer.results]
-    assert max((m & INSIDE).sum() / (m | INSIDE).sum() for m in masks) > 0.7
-    labels = labels_of(answer.labels)
-    assert np.array_equal(labels == 1, masks[0])
-    assert np.array_equal(labels > 0, np.any(masks, axis=0))
-
-
-def test_cover_gives_every_pixel_away(bench):
-    bench.set(label_image='cover')
-    answer = ask(bench, EVERYTHING, mode=PromptArray.ALL_INSTANCES)
-    labels = labels_of(answer.labels)
-    assert 1 <= labels.min() <= labels.max() <= len(answer.results)
-    bench.set(label_image='first')
-
-
-def test_fewer_gazes_and_less_time(bench):
-    """The grid's density, and a budget that is used up at once: what was found until then."""
-    for values in ({'everything_points': 1}, {'everything_budget': 1e-6}):
-        whole = ask(bench, EVERYTHING, mode=PromptArray.ALL_INSTANCES)
-        bench.set(**values)
-        less = ask(bench, EVERYTHING, mode=PromptArray.ALL_INSTANCES)
-        assert less.success
-        assert len(less.results) <= len(whole.results)
-        if 'everything_points' in values:
-            assert all((r.gaze.x, r.gaze.y) == (80, 60) for r in less.results)
-        bench.set(everything_points=16, everything_budget=0.0)
-
-
-def test_min_region_area(bench):
-    """Larger than the picture: no holes stay, and one island."""
-    bench.set(min_region_area=1000000)
-    [result] = ask(bench, DISK).results
-    mask = mask_of(result).astype(np.uint8)
-    assert cv2.connectedComponents(mask)[0] == 2
-    assert cv2.connectedComponents(1 - np.pad(mask, 1), connectivity=4)[0] == 2
-    bench.set(min_region_area=0)
-
-
-def detections(*boxes, turned=0.0):
-    """Return what a vision_msgs/Detection2DArray holds: box (x, y, w, h) and a class each."""
-
-    def one(x, y, width, height, name):
-        position = SimpleNamespace(x=x + width / 2, y=y + height / 2)
-        centre = SimpleNamespace(position=position, theta=turned)
-        scores = [('other', 0.1), (name, 0.9)] if name else []
-        return SimpleNamespace(
-            bbox=SimpleNamespace(center=centre, size_x=width, size_y=height),
-            results=[
-                SimpleNamespace(hypothesis=SimpleNamespace(class_id=c, score=s)) for c, s in scores
-            ],
-        )
-
-    return SimpleNamespace(header=Header(), detections=[one(*box) for box in boxes])
-
-
-def test_boxes_of_a_detector():
-    message = detections((10.0, 20.0, 30.0, 40.0, 'mug'), (1.5, 2.5, 8.0, 8.0, ''))
-    assert to_boxes(message) == [((10, 20, 30, 40), 'mug'), ((1.5, 2.5, 8, 8), '')]
-    [(box, _)] = to_boxes(detections((10.0, 20.0, 30.0, 40.0, 'mug'), turned=math.pi / 2))
-    assert box == pytest.approx((5, 25, 40, 30))
-
-
-def test_detections_are_answered_with_their_names():
-    """In this process: vision_msgs is not in the wheels of ROS, so no topic brings them here."""
-    done = []
-    with node_here() as (node, _):
-        node.trigger_configure()
-        node.trigger_activate()
-        node.pipeline.on_image(raw_image(PIXELS, 'rgb8', Header()))
-        prompting = node.pipeline.prompting
-        for _ in range(5):  # of a stream the newest counts
-            prompting.on_detections(detections((50, 30, 61, 61, 'disk'), (0, 0, 9, 9, '')))
-        finished = threading.Event()
-        prompting.worker.post(lambda: (done.append(prompting._last), finished.set()))
-        assert finished.wait(TIMEOUT)
-        assert prompting.active
-    labels = [answer.label for answer in done[0].answers]
-    assert labels[0] == 'disk'
-    assert done[0].request.mode == 'one_per_prompt'

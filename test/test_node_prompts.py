@@ -4,18 +4,12 @@
 import itertools
 
 import pytest
-from ros_helpers import SECOND, running_bench
+from ros_helpers import SECOND
 from ros_messages import picture
 
 MS = SECOND // 1000
 PIXELS = picture()
 _later = itertools.count(1)
-
-
-@pytest.fixture(scope='module')
-def running():
-    with running_bench() as bench:
-        yield bench
 
 
 @pytest.fixture

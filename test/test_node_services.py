@@ -8,16 +8,13 @@ import numpy as np
 import pytest
 from node_here import node_here
 from node_process import TIMEOUT
-from ros_helpers import Bench, Segment, running_bench
+from ros_helpers import Bench, Segment
 from ros_messages import picture, raw_image, to_array
 
 PIXELS = picture(90, 130)
 
 
-@pytest.fixture(scope='module')
-def running():
-    with running_bench('-p', 'max_hypotheses:=2') as bench:
-        yield bench
+ROS_ARGUMENTS = ('-p', 'max_hypotheses:=2')  # of the node that `running` starts
 
 
 @pytest.fixture

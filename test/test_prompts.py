@@ -101,6 +101,14 @@ def test_all_instances_of_several_boxes(world):
     assert {f.box for f in found} == {LEFT, RIGHT}
 
 
+def test_parts_of_an_instance_are_joined_when_that_fits_better():
+    """Two overlapping parts of the left thing, and the right one in one piece."""
+    parts = Rectangles(((20, 30, 30, 60), 0.6), ((30, 30, 30, 60), 0.6), (RIGHT, 0.7))
+    found = answer(parts, IMAGE, [Boxes([LEFT, RIGHT])], 'all_instances')
+    assert sorted(f.box for f in found) == [LEFT, RIGHT]
+    assert all(f.score == pytest.approx(1) for f in found)
+
+
 def test_prompts_that_disagree_have_no_score(world):
     (found,) = answer(world, IMAGE, [Box(LEFT), Points([(100, 40)])])
     assert found.score < 0.05

@@ -2,13 +2,14 @@
 """A long request on the network that frames use: same results, frames in between, an end."""
 
 import threading
-import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from ros_messages import picture
 
 from stt_ros.errors import EngineError
+from stt_ros.ros import sharing
 from stt_ros.ros.sharing import PART, SharedEngine
 from stt_ros.ros.worker import Worker
 from stt_ros.segmenter import Segmenter
@@ -64,22 +65,26 @@ def test_frames_go_in_between(segmenter, worker):
 
 
 class Slow:
-    """An engine that takes a known time per gaze: what the parts are fitted to."""
+    """An engine that takes a known time per gaze, by a clock of its own: parts are fitted to it."""
 
     pattern, description = None, 'slow'
 
-    def __init__(self, seconds):
-        self.seconds, self.sizes = seconds, []
+    def __init__(self, seconds=0.0):
+        self.seconds, self.sizes, self.now = seconds, [], 0.0
+
+    def monotonic(self):
+        return self.now
 
     def run(self, tokens, valid, best_only=False):
         self.sizes.append(len(tokens))
-        time.sleep(self.seconds * len(tokens))  # the time that the work would take
+        self.now += self.seconds * len(tokens)
         return tokens.astype(np.float32), valid.astype(np.float32)
 
 
 @pytest.mark.parametrize(('seconds', 'largest'), [(PART, 1), (PART / 1000, 32)])
-def test_parts_are_as_large_as_time_allows(worker, seconds, largest):
+def test_parts_are_as_large_as_time_allows(worker, monkeypatch, seconds, largest):
     engine = Slow(seconds)
+    monkeypatch.setattr(sharing, 'time', SimpleNamespace(monotonic=engine.monotonic))
     tokens = np.arange(120).reshape(60, 2)
     logits, ious = SharedEngine(engine, worker).run(tokens, tokens > 3)
     assert np.array_equal(logits, tokens)
@@ -97,19 +102,20 @@ def test_errors_of_the_engine_arrive(worker):
             raise EngineError('no memory left')
 
     with pytest.raises(EngineError, match='no memory left'):
-        SharedEngine(Broken(0), worker).run(np.zeros((2, 1)), np.zeros((2, 1)))
+        SharedEngine(Broken(), worker).run(np.zeros((2, 1)), np.zeros((2, 1)))
 
 
 def test_closing_ends_a_run(worker):
     """The request gets its reason, the worker stays usable."""
-    begun, errors = threading.Event(), []
+    begun, closed, errors = threading.Event(), threading.Event(), []
 
     class Endless(Slow):
         def run(self, tokens, valid, best_only=False):
             begun.set()
+            assert closed.wait(TIMEOUT)
             return super().run(tokens, valid)
 
-    engine = SharedEngine(Endless(0.02), worker)
+    engine = SharedEngine(Endless(), worker)
 
     def request():
         try:
@@ -121,5 +127,6 @@ def test_closing_ends_a_run(worker):
     thread.start()
     assert begun.wait(TIMEOUT)
     engine.close()
+    closed.set()
     thread.join(TIMEOUT)
     assert errors == ['the node is being deactivated']

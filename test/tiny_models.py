@@ -57,17 +57,19 @@ def dinov3(folder):
     return folder
 
 
+def clip_towers(words, length):
+    """Return the settings of the towers of a CLIP: a text of so many tokens, 64 x 64 pixels."""
+    text = tower(
+        vocab_size=words, max_position_embeddings=length,
+        bos_token_id=words - 2, eos_token_id=words - 1, pad_token_id=0,
+    )  # fmt: skip
+    return {'text_config': text, 'vision_config': tower(image_size=64, patch_size=16)}
+
+
 def owlv2(folder):
     """Save an Owlv2 that sees 64 x 64 pixels in 16 places."""
     count = clip_tokenizer(folder, 16)
-    config = transformers.Owlv2Config(
-        text_config=tower(
-            vocab_size=count, max_position_embeddings=16,
-            bos_token_id=count - 2, eos_token_id=count - 1, pad_token_id=0,
-        ),
-        vision_config=tower(image_size=64, patch_size=16),
-        projection_dim=16,
-    )  # fmt: skip
+    config = transformers.Owlv2Config(**clip_towers(count, 16), projection_dim=16)
     seeded(lambda: transformers.Owlv2ForObjectDetection(config)).save_pretrained(folder)
     return folder
 
@@ -76,12 +78,7 @@ def clipseg(folder):
     """Save a CLIPSeg of 64 x 64 pixels."""
     count = clip_tokenizer(folder, 77)
     config = transformers.CLIPSegConfig(
-        text_config=tower(
-            vocab_size=count, max_position_embeddings=77,
-            bos_token_id=count - 2, eos_token_id=count - 1, pad_token_id=0,
-        ),
-        vision_config=tower(image_size=64, patch_size=16),
-        projection_dim=16, reduce_dim=8, extract_layers=[0, 1, 2],
+        **clip_towers(count, 77), projection_dim=16, reduce_dim=8, extract_layers=[0, 1, 2],
         decoder_num_attention_heads=2, decoder_intermediate_size=16,
     )  # fmt: skip
     seeded(lambda: transformers.CLIPSegForImageSegmentation(config)).save_pretrained(folder)

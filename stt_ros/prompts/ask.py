@@ -23,7 +23,7 @@ class Options:
     min_region_area: int = 0  # pixels: smaller holes are filled, smaller islands taken away
     points_per_side: int = 16  # of everything's grid
     crop_layers: int = 0  # of everything, as the two thresholds: see ``Settings``
-    min_predicted_iou: float = 0.0
+    min_predicted_iou: float = 0.3  # about a hundred masks of a street
     min_stability: float = 0.0
     budget_ms: float | None = None  # of everything
     progress: Callable[[int, int], None] | None = None  # of everything: gazes done, and in all

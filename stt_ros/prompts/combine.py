@@ -113,7 +113,10 @@ def best(scene: Scene) -> Candidate:
 
 
 def instances(scene: Scene, min_agreement: float, max_overlap: float) -> list[Candidate]:
-    """Return the candidates that agree nearly as well as the best, overlapping little."""
+    """Return what agrees nearly as well as the best, overlapping little.
+
+    Each is a candidate, or the union of those that agree with it when that fits better.
+    """
     total = product(scene.agreements(scene.candidates), len(scene.candidates))
     ranks = total * [max(c.predicted_iou, LOWEST) for c in scene.candidates]
     kept: list[Candidate] = []
@@ -121,9 +124,17 @@ def instances(scene: Scene, min_agreement: float, max_overlap: float) -> list[Ca
         candidate = scene.candidates[k]
         if total[k] <= 0 or total[k] < min_agreement * total.max():
             continue
-        if all(candidate.iou(other) <= max_overlap for other in kept):
+        if _apart(candidate, kept, max_overlap):
             kept.append(candidate)
-    return kept
+    found: list[Candidate] = []
+    for candidate in map(scene.joined, kept):
+        if _apart(candidate, found, max_overlap):
+            found.append(candidate)
+    return found
+
+
+def _apart(candidate: Candidate, others: Sequence[Candidate], max_overlap: float) -> bool:
+    return all(candidate.iou(other) <= max_overlap for other in others)
 
 
 def _finish(scene: Scene, candidate: Candidate, count: int, group, min_region_area: int) -> Answer:

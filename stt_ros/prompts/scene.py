@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import numpy as np
 
@@ -75,37 +74,53 @@ class Scene:
         said = [None if a is None else np.maximum(a, FLOOR) for a in self.agreements(regions)]
         return product(said, len(regions)) * [self._expected_iou(region) for region in regions]
 
-    def unions(self) -> list[Candidate]:
-        """Return where the candidates agree, by the shares of the votes in ``LEVELS``."""
-        if self.alone or not self.candidates:
-            return []
-        box, votes = self._votes
-        first = self.candidates[int(self.weights.argmax())]
-        shares = self.weights / self.weights.sum()
-        stability = float(shares @ [c.stability for c in self.candidates])
-        found = []
-        for level in LEVELS:
-            region = Region.of_mask(votes > level, box[:2])
-            iou = float(shares @ [max(c.predicted_iou, LOWEST) for c in self.candidates])
-            found.append(Candidate(region.box, region.crop, first.gaze, iou, stability))
-        return [union for union in found if union.area]
+    def unions(self, members: Sequence[int] | None = None) -> list[Candidate]:
+        """Return where candidates agree, by the shares of the votes in ``LEVELS``.
 
-    @cached_property
-    def _votes(self) -> tuple[tuple[int, int, int, int], np.ndarray]:
-        """A box around all candidates and which share of the weights holds each pixel in it."""
-        box = (0, 0, 0, 0)
-        for candidate in self.candidates:
-            box = hull(box, candidate.box)
-        votes = np.zeros((box[3], box[2]), np.float32)
-        for weight, candidate in zip(self.weights, self.candidates, strict=True):
-            votes[inner(candidate.box, box)] += np.float32(weight) * candidate.crop
-        return box, votes / np.float32(self.weights.sum())
+        ``members`` are the numbers of those that vote; None: all.
+        """
+        members = range(len(self.candidates)) if members is None else members
+        if self.alone or not len(members):
+            return []
+        voters = [self.candidates[k] for k in members]
+        shares = self.weights[list(members)] / self.weights[list(members)].sum()
+        box, votes = _votes(voters, shares)
+        first = voters[int(shares.argmax())]
+        stability = float(shares @ [c.stability for c in voters])
+        iou = float(shares @ [max(c.predicted_iou, LOWEST) for c in voters])
+        regions = [Region.of_mask(votes > level, box[:2]) for level in LEVELS]
+        return [Candidate(r.box, r.crop, first.gaze, iou, stability) for r in regions if r.area]
+
+    def joined(self, candidate: Candidate) -> Candidate:
+        """Return the union of what agrees with a candidate if the prompts agree better with it.
+
+        What agrees with it shares at least half of itself with it, or half of it.
+        """
+        members = [
+            k
+            for k, other in enumerate(self.candidates)
+            if 2 * candidate.shared_area(other) >= min(candidate.area, other.area)
+        ]
+        pool = [candidate, *self.unions(members)]
+        agreed = product(self.agreements(pool), len(pool))
+        return pool[int(agreed.argmax())]
 
     def _expected_iou(self, region: Region) -> float:
         if self.alone:  # one look: the network knows best
             return max(region.predicted_iou, LOWEST)
         ious = [region.iou(candidate) for candidate in self.candidates]
         return float(self.weights @ ious / self.weights.sum())
+
+
+def _votes(candidates: Sequence[Candidate], shares: np.ndarray):
+    """Return a box around candidates, and which share of them holds each pixel in it."""
+    box = (0, 0, 0, 0)
+    for candidate in candidates:
+        box = hull(box, candidate.box)
+    votes = np.zeros((box[3], box[2]), np.float32)
+    for share, candidate in zip(shares, candidates, strict=True):
+        votes[inner(candidate.box, box)] += np.float32(share) * candidate.crop
+    return box, votes
 
 
 def all_negatives(prompts: Sequence[Prompt]) -> np.ndarray:

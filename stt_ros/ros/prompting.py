@@ -134,6 +134,9 @@ class Prompting:
             interpolation=parameters['interpolation'],
             min_region_area=parameters['min_region_area'],
             points_per_side=parameters['everything_points'],
+            crop_layers=parameters['everything_crop_layers'],
+            min_predicted_iou=parameters['everything_min_iou'],
+            min_stability=parameters['everything_min_stability'],
             budget_ms=parameters['everything_budget'] * 1e3 or None,
             labeller=self._models.labeller,
         )
