@@ -102,7 +102,7 @@ def test_everything(run):
 
 def test_everything_is_filtered_and_written(run, tmp_path):
     labels, edges, listed = (tmp_path / name for name in ('l.png', 'e.png', 'r.json'))
-    words = ['--everything', '--grid', '4', '--json']
+    words = ['--everything', '--grid', '4', '--min-iou', '0', '--json']
     _, whole, _ = run(*words)
     whole = json.loads(whole)['results']
     lowest = float(np.median([found['predicted_iou'] for found in whole]))
@@ -126,7 +126,8 @@ def test_everything_is_filtered_and_written(run, tmp_path):
 
 def test_crop_layers_look_closer(run, tmp_path):
     listed = tmp_path / 'r.json'
-    words = ['--everything', '--grid', '2', '--crop-layers', '1', '--records', str(listed)]
+    words = ['--everything', '--grid', '2', '--crop-layers', '1', '--min-iou', '0']
+    words += ['--records', str(listed)]
     assert run(*words)[0] == 0
     crops = {tuple(record['crop_box']) for record in json.loads(listed.read_text())}
     assert (0, 0, 160, 120) in crops or len(crops) > 1
