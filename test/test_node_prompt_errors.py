@@ -10,7 +10,7 @@ import pytest
 from node_here import node_here
 from node_process import TIMEOUT
 from prompt_messages import DISK, gray, prompt, rgb, tone
-from ros_helpers import Image, Segment
+from ros_helpers import Image, Segment, running_bench
 from ros_messages import picture, raw_image
 from std_msgs.msg import Header
 from stt_ros.msg import Prompt, PromptArray
