@@ -30,9 +30,13 @@ Training data:
   BSD licence) and 62 pictures of COCO train2017 (annotations CC BY 4.0, COCO Consortium; the
   photographs belong to their authors, under Flickr's terms, and are not redistributed here);
 * compositions: things drawn by us (`training/shapes.py`, `textures.py`), things cut out of those
-  pictures, and 336 photographs of single things with transparency, the stamps of Tux Paint
-  (animals, plants, food, tools, vehicles ...; Debian's `tuxpaint-stamps-default`, GPL-2, Bill
-  Kendrick and contributors; not redistributed here), pasted over drawn or photographed ground;
+  pictures, and cut-outs from elsewhere, none of them redistributed here, pasted over drawn or
+  photographed ground: 336 photographs of single things, the stamps of Tux Paint (animals, plants,
+  food, tools, vehicles ...; Debian's `tuxpaint-stamps-default`, GPL-2, Bill Kendrick and
+  contributors); about 2000 renderings of 700 models (furniture, household, vehicles, people ...)
+  of Debian's `sweethome3d-furniture` (CC0 and CC BY 3.0: Andrew Kator and Jennifer Legaz,
+  Reallusion, Scopia Visual Interfaces Systems, BlendSwap contributors); 1605 pictures of the Open
+  Clip Art Library (Debian's `openclipart-png`, public domain);
 * picture-book scenes: few drawn things of one surface each on a plain ground.
 
 ## How good

@@ -132,7 +132,7 @@ def _targets(rng, label, parts, below, count):
     covered = label > 0
     under = [np.where(covered, 0, m) for m in below]
     under = [m for m in under if _askable(rng, m)]
-    weights = np.array([n**0.5 for _, n in seen] + [(m > 127).sum() ** 0.5 for m in under])
+    weights = np.array([n for _, n in seen] + [cv2.countNonZero(m) for m in under]) ** 0.3
     if not len(weights):
         return []
     targets = []

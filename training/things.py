@@ -19,7 +19,7 @@ def collect(rng, bank: Bank, number: int, things_real: float, image: np.ndarray)
     things = []
     biggest = min(image.shape[:2]) * 0.95
     while len(things) < number:
-        size = 28 * (biggest / 28) ** (rng.random() ** 0.6)
+        size = 28 * (biggest / 28) ** (rng.random() ** 0.75)
         if (bank.cutouts or bank.others) and rng.random() < things_real:
             thing = _real_thing(rng, bank, size)
         else:
