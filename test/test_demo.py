@@ -249,6 +249,12 @@ def test_prompts_take_the_place_of_the_gaze(demo):
     assert 'prompts  1 instead of a gaze' in run.said()
 
 
+def test_prompts_that_are_never_answered_say_why(demo):
+    run = demo('--seconds', '2', '--box', '3000,100,200,200')
+    assert run.wait() == 1, run.said()
+    assert re.search(r'none of the \d+ pictures was answered:\n(.*\n)*.*854', run.said())
+
+
 @pytest.mark.parametrize(
     ('words', 'reason'),
     [

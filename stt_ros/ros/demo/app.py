@@ -94,6 +94,7 @@ class Demo:
                     self._watcher.prompt(self._asked)
             if not stop.is_set():
                 self._await_last_results(stop)
+                self._check_answers()
             self._line.show(status(self._watcher.record.progress()), now=True)
         finally:
             self._line.end()
@@ -138,6 +139,14 @@ class Demo:
         if self._watcher.node_failed():
             raise ChildError(f'the node could not be configured:\n{self._tail("node")}')
         return self._children.exit_code('camera')
+
+    def _check_answers(self) -> None:
+        """Raise ``ChildError`` with what the node said when it answered no picture at all."""
+        progress = self._watcher.record.progress()
+        if progress.images and not progress.results:
+            raise ChildError(
+                f'none of the {progress.images} pictures was answered:\n{self._tail("node")}'
+            )
 
     def _names(self) -> tuple[str, ...]:
         return ('node', 'camera') if self._asked else ('node', 'gaze', 'camera')
