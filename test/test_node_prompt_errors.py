@@ -122,8 +122,9 @@ def test_prompts_in_force_stay(bench):
     bench.prompt(DISK)
     first = bench.until(lambda: next((a for a in bench.answers if a.prompt_id > before), None))
     line = len(bench.process.lines)
-    bench.prompt(prompt('POLYGON', [(7, 7)]))
-    bench.process.wait_for_log('outline has 1 corners', after=line)
+    # A trouble that no other test here has: like ones are logged once in a while only.
+    bench.prompt(prompt('POLYGON', [(500, 500), (600, 500), (550, 600)]))
+    bench.process.wait_for_log('the outline .* is outside the image', after=line)
     answer = bench.result_of(bench.show(PIXELS), bench.answers)
     assert answer.prompt_id == first.prompt_id
     bench.clear()
