@@ -81,7 +81,8 @@ def test_a_reference_that_was_set(bench):
     assert (answer.success, answer.message) == (True, '')
     [result] = ask(bench, DISK, prompt('EXAMPLE')).results
     [shown] = ask(bench, DISK, EXAMPLE).results
-    assert list(result.agreement) == list(shown.agreement)
+    # In bf16, batches of another size are rounded in other places.
+    assert list(result.agreement) == pytest.approx(list(shown.agreement), abs=2e-3)
 
 
 def test_the_last_answer_becomes_the_reference(bench):
