@@ -29,8 +29,10 @@ from stt_ros.ros.demo.running import Stop, spinning
 from stt_ros.ros.demo.shots import TRANSPORTS, InputError
 from stt_ros.ros.demo.summary import as_text, summarise
 
-_NEWEST = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)
-_ALL = QoSProfile(depth=20, reliability=ReliabilityPolicy.RELIABLE)
+# Messages that wait for this process: two seconds and more, if others keep the processor busy.
+_WAITING = 120
+_NEWEST = QoSProfile(depth=_WAITING, reliability=ReliabilityPolicy.BEST_EFFORT)
+_ALL = QoSProfile(depth=_WAITING, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class Viewer(Node):
