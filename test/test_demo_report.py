@@ -94,6 +94,7 @@ def test_figures(record):
         'rate_hz': pytest.approx(6 / (7 * 0.04), abs=0.01),
         'latency_ms_p50': pytest.approx(60, abs=0.1),
         'latency_ms_p95': pytest.approx(87, abs=0.1),
+        'masks': None,  # of prompts
         'predicted_iou': 0.75,
         'human_iou': 0.5,
         'human_iou_best_of_three': 0.75,

@@ -25,7 +25,8 @@ from stt_ros.ros.demo.running import Stop, spinning
 from stt_ros.ros.demo.shots import InputError, Source
 from stt_ros.ros.demo.viewer import StatusLine, Viewer, make_folder, status, write_all
 
-_QUIET = 0.6  # seconds without a result after the camera's end: the last one has come
+# Seconds without a result after the camera's end: the last one has come.
+_QUIET, _QUIET_PROMPTS = 0.6, 3.0
 _LAST_LINES = 12
 _LOG_PREFIX = re.compile(r'^\[\w+\] \[[\d.]+\] \[[\w./]+\]: ')
 
@@ -113,6 +114,7 @@ class Demo:
             'device': chosen.device,
             'mode': 'continuous',
             'image_transport': chosen.transport,
+            'everything_budget': prompts.LOOKING,
         }
         words = [
             word
@@ -167,13 +169,14 @@ class Demo:
         """Wait until every image has its result, or no more come."""
         record = self._watcher.record
         before = record.progress().results
-        due = time.monotonic() + _QUIET
+        quiet = _QUIET_PROMPTS if self._asked else _QUIET
+        due = time.monotonic() + quiet
         while time.monotonic() < due and stop.wait_until(time.monotonic() + 0.05):
             progress = record.progress()
             if progress.results >= progress.images:
                 return
             if progress.results > before:
-                before, due = progress.results, time.monotonic() + _QUIET
+                before, due = progress.results, time.monotonic() + quiet
 
 
 def main(argv: Sequence[str] | None = None) -> int:

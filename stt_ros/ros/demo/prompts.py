@@ -15,19 +15,23 @@ from stt_ros.prompts import PromptError
 from stt_ros.ros.demo.shots import InputError
 
 AGAIN = 3.0  # seconds after which a prompt without an answer is sent once more
+LOOKING = 1.0  # seconds that the node looks for all things in a picture before it takes a new one
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the prompts, which take the place of the gaze."""
     group = parser.add_argument_group(
-        'prompts instead of a gaze (any of them together mean one thing; the best mask is shown)'
+        'prompts instead of a gaze (any of them together mean one thing)'
     )
     group.add_argument('--box', type=box, metavar='X,Y,W,H', help='box around the thing')
     group.add_argument(
         '--scribble', type=Path, metavar='FILE', help='a stroke over it: a line X,Y per corner'
     )
     group.add_argument('--text', metavar='WORDS', help='what is meant, in words')
-    group.add_argument('--everything', action='store_true', help='all things in the picture')
+    group.add_argument(
+        '--everything', action='store_true',
+        help=f'all things in the picture, looked for {LOOKING:g} s each time',
+    )  # fmt: skip
 
 
 def to_message(arguments: argparse.Namespace) -> PromptArray | None:

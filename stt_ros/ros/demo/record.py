@@ -11,11 +11,24 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from stt_ros.msg import Segmentation
 from stt_ros.ros.demo.shots import JPEG_QUALITY, compressed_message
 from stt_ros.ros.images import to_frame
 
 RAW_BYTES = 800_000_000  # as many bytes of images are kept as they came, later ones as JPEG
 _RECENT = 50  # results that the status line looks back on
+
+
+@dataclass(frozen=True)
+class Found:
+    """All masks of an answer to prompts."""
+
+    count: int
+    png: bytes  # which of them each pixel belongs to, (H, W) uint16: 0 none, k the k-th
+
+    def labels(self) -> np.ndarray:
+        """Return the label image (H, W) uint16."""
+        return cv2.imdecode(np.frombuffer(self.png, np.uint8), cv2.IMREAD_UNCHANGED)
 
 
 @dataclass
@@ -24,7 +37,8 @@ class Moment:
 
     image: object | None = None  # sensor_msgs Image or CompressedImage
     mask: object | None = None  # CompressedImage, the human one
-    result: object | None = None  # stt_ros Segmentation
+    result: object | None = None  # stt_ros Segmentation, of prompts the best one
+    found: Found | None = None  # by prompts
     latency: float = math.nan  # seconds from the image's stamp to the result received
 
 
@@ -75,6 +89,16 @@ class Record:
             best = message.hypotheses[0].predicted_iou if message.hypotheses else math.nan
             self._recent.append((received, moment.latency, best))
 
+    def add_answer(self, message, received: float) -> None:
+        """Keep an answer to prompts, a SegmentationArray, as ``add_result`` keeps a result."""
+        all_found = message.segmentations
+        found = Found(len(all_found), _as_png(message.labels))
+        self.add_result(
+            all_found[0] if all_found else Segmentation(header=message.header), received
+        )
+        with self._lock:
+            self._at(message).found = found
+
     def _at(self, message) -> Moment:
         return self._moments.setdefault(_nanoseconds(message), Moment())
 
@@ -100,6 +124,14 @@ class Record:
 
 def _nanoseconds(message) -> int:
     return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+
+
+def _as_png(labels) -> bytes:
+    """Return a mono16 Image as a PNG file: of a hundred masks a few percent of its bytes."""
+    kind = np.dtype(np.uint16).newbyteorder('>' if labels.is_bigendian else '<')
+    pixels = np.frombuffer(labels.data, kind).reshape(labels.height, labels.width)
+    quick = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+    return cv2.imencode('.png', pixels.astype(np.uint16), quick)[1].tobytes()
 
 
 def _as_jpeg(message):

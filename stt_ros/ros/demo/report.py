@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,8 @@ import numpy as np
 
 from stt_ros import visualize
 from stt_ros.foveation import FoveationPattern
-from stt_ros.ros.demo.record import Moment
+from stt_ros.prompts.region import Region
+from stt_ros.ros.demo.record import Found, Moment
 from stt_ros.ros.demo.shots import InputError
 from stt_ros.ros.demo.summary import hypothesis_mask, scores
 from stt_ros.ros.images import to_frame
@@ -23,9 +25,10 @@ _GROUND, _INK = (250, 250, 250), (40, 40, 40)
 Moments = Sequence[tuple[int, Moment]]
 
 
-def draw(moment: Moment, width: int | None = None) -> np.ndarray:
+def draw(moment: Moment, width: int | None = None, found: Found | None = None) -> np.ndarray:
     """Return a moment's image (H, W, 3) uint8 RGB with its best mask and gaze, if it has them.
 
+    Of an answer to prompts all masks are shown instead, ``found`` if it has none of its own.
     ``width`` is the one to scale it to, in pixels.
     """
     pixels = to_frame(moment.image).rgb()
@@ -34,6 +37,9 @@ def draw(moment: Moment, width: int | None = None) -> np.ndarray:
     pixels = np.ascontiguousarray(pixels)
     if size != pixels.shape[1::-1]:
         pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    found = moment.found or found
+    if found:
+        return visualize.answers(pixels, _regions(found, size))
     if moment.result is None:
         return pixels
     mask = hypothesis_mask(moment.result)
@@ -43,6 +49,13 @@ def draw(moment: Moment, width: int | None = None) -> np.ndarray:
     gaze, scale = moment.result.gaze, size[0] / full_width
     visualize.draw_gaze(out, (gaze.x * scale, gaze.y * scale), max(2, round(size[1] / 200)))
     return out
+
+
+@lru_cache(maxsize=2)  # a video shows the same answer again and again
+def _regions(found: Found, size: tuple[int, int]) -> list[Region]:
+    """Return what each mask shows of itself in a picture of a size (W, H)."""
+    labels = cv2.resize(found.labels(), size, interpolation=cv2.INTER_NEAREST)
+    return [Region.of_mask(labels == k) for k in range(1, found.count + 1)]
 
 
 def _scaled(pixels: np.ndarray, width: int) -> tuple[int, int]:
@@ -55,6 +68,8 @@ def caption(moment: Moment) -> str:
         return 'no result'
     if not moment.result.hypotheses:
         return 'nothing found'
+    if moment.found and moment.found.count > 1:
+        return f'{moment.found.count} masks'
     text = f'IoU predicted {moment.result.hypotheses[0].predicted_iou:.2f}'
     found = scores(moment)
     return text + (f', true {found[0]:.2f}' if found else '')
@@ -73,13 +88,15 @@ def captioned(pixels: np.ndarray, text: str) -> np.ndarray:
 def write_video(path: Path, moments: Moments, tick: Callable[[], None] = lambda: None) -> int:
     """Write every image that was received into an mp4; return how many.
 
-    The rate is that of the stamps. ``tick`` is called after each. Raises ``InputError`` when the
-    video cannot be written.
+    The rate is that of the stamps. Answers to prompts stay until the next one. ``tick`` is called
+    after each. Raises ``InputError`` when the video cannot be written.
     """
     shown = [(stamp, moment) for stamp, moment in moments if moment.image is not None]
-    video, size = None, (0, 0)
-    for _, moment in shown:
-        pixels = captioned(draw(moment), caption(moment))
+    video, size, last = None, (0, 0), None
+    for stamp, moment in shown:
+        if moment.found:
+            last = stamp, moment
+        pixels = _held(stamp, moment, *last) if last else captioned(draw(moment), caption(moment))
         if video is None:
             size = pixels.shape[1] // 2 * 2, pixels.shape[0] // 2 * 2  # the codec wants even ones
             video = _open_video(path, _rate(shown), size)
@@ -91,6 +108,12 @@ def write_video(path: Path, moments: Moments, tick: Callable[[], None] = lambda:
     if video is not None:
         video.release()
     return len(shown)
+
+
+def _held(stamp: int, moment: Moment, before: int, last: Moment) -> np.ndarray:
+    """Return a moment (H, W, 3) with an answer to prompts of the same time or before (ns)."""
+    age = f', seen {(stamp - before) * 1e-9:.2f} s before' if stamp > before else ''
+    return captioned(draw(moment, found=last.found), caption(last) + age)
 
 
 def _open_video(path: Path, rate: float, size: tuple[int, int]) -> cv2.VideoWriter:
@@ -139,8 +162,10 @@ def steps(moments: Moments) -> np.ndarray | None:
     tokens, valid = pattern.foveate(image, gaze)
     seen = pattern.paint(tokens, gaze, frame.size)
     looking = visualize.overlay(image, None, gaze)
+    many = best.found is not None and best.found.count > 1
+    which = 'one of the gazes' if many else 'a gaze'
     panels = [
-        captioned(_shrunk(looking), 'a camera image and a gaze'),
+        captioned(_shrunk(looking), f'a camera image and {which}'),
         captioned(_shrunk(seen), f'what the network reads: {valid.sum()} tokens'),
         captioned(_shrunk(draw(best)), caption(best)),
     ]

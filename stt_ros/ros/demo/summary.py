@@ -40,9 +40,12 @@ def human_mask(moment: Moment) -> np.ndarray | None:
 
 
 def scores(moment: Moment) -> list[float]:
-    """Return the IoU of each hypothesis with the human mask, best-ranked first; [] without one."""
+    """Return the IoU of each hypothesis with the human mask, best-ranked first; [] without one.
+
+    [] too where many things were found: nobody asked for that one.
+    """
     truth = human_mask(moment)
-    if truth is None or moment.result is None:
+    if truth is None or moment.result is None or (moment.found and moment.found.count > 1):
         return []
     size = (moment.result.image_height, moment.result.image_width)
     if size != truth.shape:
@@ -66,6 +69,7 @@ def summarise(moments: Sequence[tuple[int, Moment]], camera: dict | None = None)
     results = [moment for _, moment in moments if moment.result is not None]
     latencies = [moment.latency * 1e3 for moment in results]
     predicted = [m.result.hypotheses[0].predicted_iou for m in results if m.result.hypotheses]
+    counts = [moment.found.count for moment in results if moment.found]
     rated = [found for found in map(scores, results) if found]
     span = (answered[-1] - answered[0]) * 1e-9 if answered else 0.0
     return {
@@ -78,6 +82,7 @@ def summarise(moments: Sequence[tuple[int, Moment]], camera: dict | None = None)
         'rate_hz': _number((len(answered) - 1) / span if span else math.nan, 2),
         'latency_ms_p50': _number(_percentile(latencies, 50), 1),
         'latency_ms_p95': _number(_percentile(latencies, 95), 1),
+        'masks': _number(_percentile(counts, 50), 0),
         'predicted_iou': _number(_mean(predicted), 4),
         'human_iou': _number(_mean([found[0] for found in rated]), 4),
         'human_iou_best_of_three': _number(_mean([max(found) for found in rated]), 4),
@@ -101,6 +106,8 @@ def as_text(figures: dict) -> str:
             '; with the human masks {human_iou} (best of the three hypotheses '
             '{human_iou_best_of_three})'
         )
+    if (figures['masks'] or 0) > 1:
+        lines.append('masks    {masks:.0f} in a picture (median)')
     return '\n'.join(lines).format(**known)
 
 

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """demo_viewer: shows in the terminal how the node is doing, and writes what it saw when it ends.
 
-Subscribes to ``image`` (or ``image/compressed``), ``stt/segmentation``, the best of
-``stt/segmentations`` and, for a comparison with
-human masks, ``ground_truth/mask/compressed``.
+Subscribes to ``image`` (or ``image/compressed``), ``stt/segmentation``, ``stt/segmentations`` and,
+for a comparison with human masks, ``ground_truth/mask/compressed``.
 """
 
 from __future__ import annotations
@@ -52,11 +51,13 @@ class Viewer(Node):
         self.create_subscription(SegmentationArray, 'stt/segmentations', self._answer, _ALL)
 
     def _result(self, message: Segmentation) -> None:
-        self.record.add_result(message, self.get_clock().now().nanoseconds * 1e-9)
+        self.record.add_result(message, self._now())
 
     def _answer(self, message: SegmentationArray) -> None:
-        if message.segmentations:
-            self._result(message.segmentations[0])
+        self.record.add_answer(message, self._now())
+
+    def _now(self) -> float:
+        return self.get_clock().now().nanoseconds * 1e-9
 
 
 class StatusLine:
