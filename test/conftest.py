@@ -85,6 +85,22 @@ def two_squares():
 
 
 @pytest.fixture(scope='session')
+def models(tmp_path_factory):
+    """Return a function: the folder of a tiny foundation model of a kind; needs transformers."""
+    import tiny_models
+
+    root, made = tmp_path_factory.mktemp('models'), {}
+
+    def folder(kind):
+        if kind not in made:
+            (root / kind).mkdir()
+            made[kind] = str(getattr(tiny_models, kind)(root / kind))
+        return made[kind]
+
+    return folder
+
+
+@pytest.fixture(scope='session')
 def micro_weights(tmp_path_factory):
     """Return the file of the golden vectors' small model, float32."""
     from micro import MICRO, write_weights
