@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scribbles, outlines and masks: what each proposes, says, and refuses."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -59,6 +61,35 @@ def test_a_polygon_scores_coverage_and_leakage():
     assert polygon.limits.contains([(20, 20)])[0] and not polygon.limits.contains([(64, 64)])[0]
 
 
+@pytest.mark.parametrize(
+    'corners',
+    [
+        [(20, 20), (60, 60), (60, 20), (20, 60)],  # an hourglass: two equal parts, left and right
+        SQUARE * 2,  # twice around
+        [(40, 15), (53, 55), (18, 30), (62, 30), (27, 55)],  # a star in one stroke
+    ],
+)
+def test_an_outline_that_crosses_itself_means_all_that_it_encloses(corners):
+    for prompt in (Polygon(corners), Lasso(corners)):
+        gazes = prompt.propose(FRAME)
+        assert prompt.limits.contains([(40, 40)])[0]
+        mask = prompt._area.mask(FRAME.size)
+        assert mask[40, 40] and all(mask[int(y), int(x)] for x, y in gazes)
+        [score] = prompt.score([candidate(0, 0, 1, 1).reshaped(prompt._area)])
+        assert score == pytest.approx(1)
+        assert not mask[5].any() and mask.sum() > 600
+
+
+def test_an_outline_in_a_large_picture_takes_no_time():
+    frame = as_frame(np.zeros((3000, 4000), np.uint8))
+    start = time.process_time()
+    polygon = Polygon([(100, 100), (3900, 100), (3900, 2900), (100, 2900)])
+    polygon.propose(frame)
+    assert time.process_time() - start < 3  # a minute when it is grown by a mask of 401 x 401
+    inside, near, far = (polygon.limits.contains([(v, 1000)])[0] for v in (3900, 4085, 5))
+    assert (inside, near, far) == (True, False, True)
+
+
 def test_a_lasso_wants_its_extent_reached_not_its_area_filled():
     diamond = [(40, 20), (60, 40), (40, 60), (20, 40)]
     polygon, lasso = Polygon(diamond), Lasso(diamond)
@@ -87,6 +118,13 @@ def test_a_mask_looks_into_each_of_its_parts():
         (lambda: Scribble([[(0, 5), (200, 5)]]).propose(FRAME), r'\(160, 5\) is outside'),
         (lambda: Polygon([(1, 1), (5, 5)]), 'has 2 corners; expected 3'),
         (lambda: Polygon([(1, 1), (5, 5), (9, 9)]), 'no area'),
+        (lambda: Polygon([(1, 1), (1.5, 1), (1, 1.5)]), 'no area: .* within a pixel'),
+        (
+            lambda: Polygon([(0, 0), (1e12, 0), (0, 1e12)]),
+            r'\(1e\+12, 0\) is too far away: .* 1e\+06',
+        ),
+        (lambda: Scribble([[(5, 5), (5, 1e10)]]), r'1e\+10 pixels long; at most 1e\+06'),
+        (lambda: Scribble([], [[(5, 5), (5, 1e10)]]), r'1e\+10 pixels long; at most 1e\+06'),
         (lambda: Lasso(np.array(SQUARE) + 500).propose(FRAME), 'outside the image of 160 x 120'),
         (lambda: Mask(np.zeros((120, 160))), 'mask of 160 x 120 pixels is empty'),
         (lambda: Mask(np.ones((120, 160, 3))), r'shape \(120, 160, 3\); expected \(H, W\)'),

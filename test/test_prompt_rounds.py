@@ -56,6 +56,11 @@ def test_clicks_that_are_right_already_change_nothing(cpu_segmenter, two_squares
         (first(0, 0, 9, 9), ([(5, 5)], [(5, 5)]), 'contradict'),
         (first(0, 0, 9, 9), ([(500, 5)], []), 'outside the image'),
         (first(0, 0, 9, 9), ([], []), 'no point'),
+        (
+            first(140, 0, 40, 9),
+            ([(5, 5)], []),
+            r'\(x=140, y=0, 40 x 9\) leaves the image of 160 x 120',
+        ),
     ],
 )
 def test_corrections_that_make_no_sense(cpu_segmenter, two_squares, last, clicks, message):

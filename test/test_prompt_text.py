@@ -138,6 +138,7 @@ def test_whatever_a_model_finds_gazes_are_in_the_frame_and_scores_in_range(data)
     [
         ('', "the text is ''; expected words"),
         (' \n\t', 'expected words that name a thing'),
+        (' ' * 5000, "the text is ''; expected words"),
         (7, 'the text is 7'),
         ('x' * 10000, 'the text has 10000 characters; at most 300'),
     ],

@@ -10,7 +10,6 @@ Pixels are (x, y): x to the right, y down. Boxes are (x, y, width, height) in pi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -112,18 +111,17 @@ def check_points(points, what: str = 'point') -> np.ndarray:
         array = np.empty(0)
     if array.ndim != 2 or array.shape[1] != 2:
         raise PromptError(f'{what}s are {points!r}; expected [(x, y), ...] in pixels')
-    for x, y in array:
-        if not (math.isfinite(x) and math.isfinite(y)):
-            raise PromptError(f'{what} ({x}, {y}): both coordinates must be finite')
+    for x, y in array[~np.isfinite(array).all(axis=1)]:
+        raise PromptError(f'{what} ({x}, {y}): both coordinates must be finite')
     return array
 
 
 def check_inside(points: np.ndarray, size: tuple[int, int], what: str = 'point') -> None:
     """Raise ``PromptError`` naming the first of the points (K, 2) outside an image (H, W)."""
     height, width = size
-    for x, y in points:
-        if not (0 <= x < width and 0 <= y < height):
-            raise PromptError(
-                f'{what} ({x:g}, {y:g}) is outside the image of {width} x {height} pixels: '
-                f'x must be in [0, {width}), y in [0, {height})'
-            )
+    points = np.asarray(points, float).reshape(-1, 2)
+    for x, y in points[((points < 0) | (points >= (width, height))).any(axis=1)]:
+        raise PromptError(
+            f'{what} ({x:g}, {y:g}) is outside the image of {width} x {height} pixels: '
+            f'x must be in [0, {width}), y in [0, {height})'
+        )

@@ -108,8 +108,7 @@ def merge_gazes(gazes: np.ndarray) -> np.ndarray:
 
 def best(scene: Scene) -> Candidate:
     """Return the best candidate, or the union of those that agree when that is better still."""
-    pool = [*scene.candidates, *scene.unions()]
-    return pool[int(scene.ranks(pool).argmax())]
+    return scene.best([*scene.candidates, *scene.unions()])
 
 
 def instances(scene: Scene, min_agreement: float, max_overlap: float) -> list[Candidate]:

@@ -11,6 +11,7 @@ from stt_ros.prompts.region import overlap
 
 BINS = 8  # per channel of the colour histograms
 SIDE = 96  # pixels; larger boxes are looked at in less detail
+DETAIL = 1024  # pixels; masks twice as long are looked at in less detail
 
 
 def foreground(frame: Frame, box: tuple[int, int, int, int]) -> np.ndarray:
@@ -53,6 +54,10 @@ def deepest_points(
     Each is the peak of the distance to the mask's border and to the points before it. ``corner``
     is added: where the mask's first pixel lies.
     """
+    step = max(1, max(mask.shape) // DETAIL)
+    if step > 1 and mask[::step, ::step].any():
+        points = deepest_points(mask[::step, ::step], count)
+        return [(step * x + corner[0], step * y + corner[1]) for x, y in points]
     depth = cv2.distanceTransform(
         np.pad(mask, 1).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
     )

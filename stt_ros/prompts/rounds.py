@@ -13,7 +13,7 @@ from stt_ros.prompts.base import Answer, Candidate, Prompt, PromptError, as_fram
 from stt_ros.prompts.combine import segment
 from stt_ros.prompts.negatives import cut_out
 from stt_ros.prompts.points import Points
-from stt_ros.prompts.region import Region
+from stt_ros.prompts.region import Region, overlap
 from stt_ros.prompts.scene import LOWEST
 
 DISK = 0.05  # weight of a disk when the network's masks are no help
@@ -43,6 +43,12 @@ def refine(
     if not last.area:
         raise PromptError('the last answer is empty: there is nothing to refine')
     clicks.propose(frame)
+    if overlap(last.box, (0, 0, frame.size[1], frame.size[0])) != tuple(last.box):
+        x, y, width, height = last.box
+        raise PromptError(
+            f'the last answer (x={x}, y={y}, {width} x {height}) leaves the image of '
+            f'{frame.size[1]} x {frame.size[0]} pixels: it is of another one'
+        )
     gazes = np.concatenate([clicks.positive, clicks.negatives])
     wrong = last.contains(gazes) != (np.arange(len(gazes)) < len(clicks.positive))
     looks = segment(segmenter, frame, [gaze[None] for gaze in gazes[wrong]], interpolation)

@@ -74,6 +74,22 @@ class Scene:
         said = [None if a is None else np.maximum(a, FLOOR) for a in self.agreements(regions)]
         return product(said, len(regions)) * [self._expected_iou(region) for region in regions]
 
+    def best(self, regions: Sequence[Candidate]) -> Candidate:
+        """Return the mask of the highest rank, of equals the first.
+
+        No rank is above the agreement: of hundreds of masks most need no comparison with the rest.
+        """
+        said = [None if a is None else np.maximum(a, FLOOR) for a in self.agreements(regions)]
+        limits = product(said, len(regions))
+        best, highest = 0, -1.0
+        for k in np.argsort(-limits, kind='stable').tolist():
+            if limits[k] < highest and not self.alone:
+                break
+            rank = float(self.ranks([regions[k]])[0])
+            if rank > highest or (rank == highest and k < best):
+                best, highest = k, rank
+        return regions[best]
+
     def unions(self, members: Sequence[int] | None = None) -> list[Candidate]:
         """Return where candidates agree, by the shares of the votes in ``LEVELS``.
 

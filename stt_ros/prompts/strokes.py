@@ -13,16 +13,19 @@ from stt_ros.prompts.base import Candidate, PromptError, check_inside, check_poi
 from stt_ros.prompts.boxes import MARGIN
 from stt_ros.prompts.extent import reach
 from stt_ros.prompts.foreground import deepest_points
-from stt_ros.prompts.region import Region, box_iou
+from stt_ros.prompts.region import Region, box_iou, overlap
 
 GAZES = 5  # looks along a stroke or inside an outline
+LONGEST = 1e6  # pixels of all strokes together: every one of them is looked up in every candidate
+FARTHEST = 1e6  # coordinate of an outline's corner
 
 
 class Scribble:
     """Strokes over the thing (``positive``) and over what is not it (``negative``).
 
     Each stroke is a polyline of pixels (x, y), (K, 2), or a single point. Raises ``PromptError``
-    for no stroke at all, an empty stroke, or strokes of both kinds through one pixel.
+    for no stroke at all, an empty stroke, strokes of both kinds through one pixel, or
+    strokes that are too long.
     """
 
     def __init__(self, positive: Sequence = (), negative: Sequence = (), gazes: int = GAZES):
@@ -67,16 +70,22 @@ class Scribble:
 class Polygon:
     """The thing's outline by its corners (x, y), (K, 2) pixels, K >= 3.
 
-    It may reach over the border of the picture. Raises ``PromptError`` for fewer corners or an
-    outline without an area.
+    It may reach over the border of the picture, and cross itself: all that it encloses is meant.
+    Raises ``PromptError`` for fewer corners, one too far away, or an outline without an area.
     """
 
     def __init__(self, corners: Sequence, gazes: int = GAZES) -> None:
         self.corners = check_points(corners, 'corner')
         if len(self.corners) < 3:
             raise PromptError(f'the outline has {len(self.corners)} corners; expected 3 or more')
-        if cv2.contourArea(self.corners.astype(np.float32)) < 1:
-            raise PromptError('the outline has no area: all its corners lie on a line')
+        for x, y in self.corners[(np.abs(self.corners) > FARTHEST).any(axis=1)]:
+            raise PromptError(
+                f'corner ({x:g}, {y:g}) is too far away: coordinates up to {FARTHEST:g} are allowed'
+            )
+        if cv2.contourArea(cv2.convexHull(self.corners.astype(np.float32))) < 1:
+            raise PromptError(
+                'the outline has no area: all its corners lie on a line, or within a pixel'
+            )
         self.gazes = gazes
         self.limits: Region | None = None
         self._area: Region | None = None
@@ -84,16 +93,15 @@ class Polygon:
     def propose(self, frame: Frame) -> np.ndarray:
         """Return points deep inside; ``PromptError`` for an outline outside the frame."""
         height, width = frame.size
-        mask = np.zeros(frame.size, np.uint8)
-        cv2.fillPoly(mask, [np.round(self.corners).astype(np.int32)], 1)
+        mask = _enclosed(self.corners, frame.size)
         if not mask.any():
             (left, top), (right, bottom) = self.corners.min(axis=0), self.corners.max(axis=0)
             raise PromptError(
                 f'the outline (x {left:g} to {right:g}, y {top:g} to {bottom:g}) is outside the '
                 f'image of {width} x {height} pixels'
             )
-        self._area = Region.of_mask(mask.view(bool))
-        self.limits = _grown(self._area, mask)
+        self._area = Region.of_mask(mask)
+        self.limits = _grown(self._area, frame.size)
         corner = self._area.box[:2]
         return np.array(deepest_points(self._area.crop, self.gazes, corner))
 
@@ -122,7 +130,12 @@ def _check_stroke(stroke) -> np.ndarray:
 
 
 def _every_pixel(strokes: Sequence[np.ndarray]) -> np.ndarray:
-    """Return points a pixel apart along all the strokes, (K, 2)."""
+    """Return points a pixel apart along all the strokes, (K, 2); ``PromptError`` if too long."""
+    length = sum(np.abs(np.diff(stroke, axis=0)).max(axis=1).sum() for stroke in strokes)
+    if length > LONGEST:
+        raise PromptError(
+            f'the strokes are {length:g} pixels long; at most {LONGEST:g} are allowed'
+        )
     points = [np.empty((0, 2))]
     for stroke in strokes:
         points.append(stroke[:1])
@@ -132,8 +145,21 @@ def _every_pixel(strokes: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate(points)
 
 
-def _grown(area: Region, mask: np.ndarray) -> Region:
+def _enclosed(corners: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return what an outline encloses in a frame (H, W), however often it goes around: bool."""
+    mask = np.zeros(size, np.uint8)
+    cv2.fillPoly(mask, [np.round(corners).astype(np.int32)], 1)  # only where it goes around oddly
+    parts, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(mask, parts, -1, 1, cv2.FILLED).view(bool)
+
+
+def _grown(area: Region, size: tuple[int, int]) -> Region:
     """Return the outline's inside grown by the margin that hand-drawn lines get."""
-    reach = int(np.ceil(MARGIN * max(area.box[2:])))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    return Region.of_mask(cv2.dilate(mask, kernel).view(bool))
+    x, y, width, height = area.box
+    reach = int(np.ceil(MARGIN * max(width, height)))
+    around = overlap(
+        (x - reach, y - reach, width + 2 * reach, height + 2 * reach), (0, 0, size[1], size[0])
+    )
+    outside = (~area.window(around)).view(np.uint8)
+    distance = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_5)
+    return Region.of_mask(distance <= reach, around[:2])

@@ -139,9 +139,10 @@ def _from_heat(heat: HeatMap, threshold: float) -> list[Instance]:
 
 
 def _check_words(words: str) -> str:
-    if not isinstance(words, str) or not words.strip():
+    if isinstance(words, str):
+        words = ' '.join(words.split())
+    if not isinstance(words, str) or not words:
         raise PromptError(f'the text is {words!r}; expected words that name a thing')
-    words = ' '.join(words.split())
     if len(words) > MAX_CHARACTERS:
         raise PromptError(
             f'the text has {len(words)} characters; at most {MAX_CHARACTERS} are allowed'
