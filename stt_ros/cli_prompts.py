@@ -123,11 +123,11 @@ def of_arguments(arguments: argparse.Namespace, loader) -> list[prompts.Prompt]:
         found.append(prompts.Scribble(over, beside))
     found += [prompts.Polygon(values) for values in arguments.polygon]
     found += [prompts.Lasso(values) for values in arguments.lasso]
-    found += [prompts.Mask(read_mask(path)) for path in arguments.mask]
+    found += [prompts.Mask(pictures.read_mask(path)) for path in arguments.mask]
     found += [Text(words, loader, model=arguments.text_model) for words in arguments.text]
     features = PatchFeatures(loader, arguments.example_model or DINOV2)
     for picture, mask in arguments.example:
-        found.append(Example(pictures.read(picture), read_mask(mask), features=features))
+        found.append(Example(pictures.read(picture), pictures.read_mask(mask), features=features))
     models = {'speech': arguments.speech_model, 'model': arguments.text_model}
     found += [Audio(*read_sound(path), loader, **models) for path in arguments.audio]
     if arguments.everything:
@@ -175,11 +175,6 @@ def read_strokes(path: Path) -> list[list[tuple[float, float]]]:
     return strokes
 
 
-def read_mask(path: Path) -> np.ndarray:
-    """Return a mask (H, W) bool of a picture: what is not black; raises ``PictureError``."""
-    return pictures.read(path).max(axis=2) > 0
-
-
 def read_sound(path: Path) -> tuple[np.ndarray, int]:
     """Return samples (N,) int16 and their rate of a WAV file; several channels become one.
 
@@ -189,11 +184,14 @@ def read_sound(path: Path) -> tuple[np.ndarray, int]:
         with wave.open(str(path)) as sound:
             channels, width, rate, count = sound.getparams()[:4]
             data = sound.readframes(count)
-    except (OSError, EOFError, wave.Error) as error:
-        raise PromptError(f'cannot read {path}: {error or "cut short"}') from error
+    except OSError as error:
+        raise PromptError(f'cannot read {path}: {error.strerror}') from error
+    except (EOFError, wave.Error) as error:
+        raise PromptError(f'cannot read {path}: {str(error) or "cut short"}') from error
     if width != 2:
         raise PromptError(f'{path} has samples of {8 * width} bits; 16-bit WAV files can be read')
-    samples = np.frombuffer(data, '<i2').reshape(-1, channels)
+    whole = len(data) // (2 * channels)  # of a file that was cut short
+    samples = np.frombuffer(data, '<i2', whole * channels).reshape(-1, channels)
     return samples.mean(axis=1).astype(np.int16), rate
 
 

@@ -22,17 +22,26 @@ def read(path: Path) -> np.ndarray:
     Gray becomes three equal channels, 16 bit becomes 8, transparency is left out. Raises
     ``PictureError`` when there is no such file or it is not a picture that OpenCV can decode.
     """
+    return cv2.cvtColor(_decoded(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Return what is not black in a picture of any depth, (H, W) bool; raises as ``read`` does."""
+    return (_decoded(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) > 0).any(axis=2)
+
+
+def _decoded(path: Path, flags: int) -> np.ndarray:
     try:
         content = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
         raise PictureError(f'cannot read {path}: {error.strerror}') from error
     try:
-        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+        image = cv2.imdecode(content, flags) if content.size else None
     except cv2.error as error:  # more pixels than OpenCV allows
         raise PictureError(f'cannot read {path}: {error.err}') from error
     if image is None:
         raise PictureError(f'cannot read {path}: not a picture, or a damaged one')
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return image
 
 
 def check_writable(path: Path, suffixes: tuple[str, ...] = WRITABLE) -> None:

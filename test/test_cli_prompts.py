@@ -36,6 +36,9 @@ def files(tmp_path_factory):
         with wave.open(str(folder / f'{name}.wav'), 'wb') as sound:
             sound.setparams((1, width, 16000, 0, 'NONE', ''))
             sound.writeframes(bytes(np.full(16000 * width // 2, loud, '<i2')))
+    whole = (folder / 'loud.wav').read_bytes()
+    (folder / 'cut.wav').write_bytes(whole[:-3])
+    (folder / 'head.wav').write_bytes(whole[:30])
     return folder
 
 
@@ -134,6 +137,20 @@ def test_crop_layers_look_closer(run, tmp_path):
     assert any(crop != (0, 0, 160, 120) for crop in crops)
 
 
+def test_labels_are_masks_for_the_next_time(run, tmp_path):
+    """Of 16 bits: what is 1 there is no black of 8 bits."""
+    labels = tmp_path / 'labels.png'
+    assert run('--box', '50,30,61,61', '--labels', str(labels))[0] == 0
+    assert np.array_equal(pictures.read_mask(labels), cv2.imread(str(labels), -1) == 1)
+    code, out, _ = run('--mask', str(labels))
+    assert code == 0 and out.startswith('1: agreement')
+
+
+def test_a_sound_that_was_cut_short_is_heard_as_far_as_it_goes(files):
+    samples, rate = cli_prompts.read_sound(files / 'cut.wav')
+    assert (len(samples), rate) == (15998, 16000) and (samples == 9000).all()
+
+
 def test_only_names_of_a_vocabulary_have_a_probability():
     found = {'box': (1, 2, 3, 4), 'score': 1, 'predicted_iou': 1, 'area_px': 9, 'files': {}}
     given = found | {'label': 'red mug', 'label_probability': 0.0}
@@ -160,6 +177,8 @@ WRONG = {
     'example mask': (['--example', '@photo.png', '@small.png'], 'the example is 9 x 9 pixels'),
     'silence': (['--audio', '@silent.wav'], 'the sound is silent'),
     'sound file': (['--audio', '@strokes.txt'], 'cannot read'),
+    'no sound file': (['--audio', '@none.wav'], 'none.wav: No such file or directory'),
+    'sound cut short': (['--audio', '@head.wav'], 'head.wav: cut short'),
     'sound bits': (['--audio', '@narrow.wav'], 'samples of 8 bits; 16-bit WAV'),
     'long text': (['--text', 'mug ' * 2500], 'has 9999 characters; at most 300'),
     'mode': (['--everything', '--mode', 'one_object'], 'everything alone is many things'),

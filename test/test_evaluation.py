@@ -46,6 +46,16 @@ def test_soft_masks_are_one_thing(folder):
     assert sample.name == '0' and np.array_equal(sample.mask, soft > 127)
 
 
+@pytest.mark.parametrize('channels', [3, 4])
+def test_every_colour_of_a_mask_is_a_thing(folder, channels):
+    colours = np.zeros((96, 128, channels), np.uint8)
+    colours[..., 3:] = 255
+    colours[10:40, 10:40, 2] = colours[50:90, 10:40, 1] = 128  # as the first two of DAVIS
+    cv2.imwrite(str(folder / 'clip' / 'masks' / '0.png'), colours)
+    things = [s for s in truth.samples([folder]) if s.name.startswith('0')]
+    assert sorted(np.count_nonzero(s.mask) for s in things) == [900, 1200]
+
+
 @pytest.mark.parametrize(
     ('spoil', 'message'),
     [

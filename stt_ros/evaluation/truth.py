@@ -31,7 +31,7 @@ def samples(folders: Sequence[Path], every: int = 1) -> Iterator[Sample]:
     """Read each ``every``-th picture of the folders with the things in its mask.
 
     A folder holds ``frames`` (or ``images``) and ``masks`` with files of the same stems, or other
-    such folders. In a mask 0 is nothing and each other value one thing. Raises
+    such folders. In a mask 0 is nothing and each other value or colour one thing. Raises
     ``pictures.PictureError`` for a folder without pictures, a mask that is missing or of another
     size.
     """
@@ -54,13 +54,21 @@ def _frames(folder: Path) -> list[Path]:
     raise pictures.PictureError(f'{folder} holds masks, but neither frames nor images')
 
 
+def _labels(pixels: np.ndarray) -> np.ndarray:
+    """Return a number for every gray level or colour (H, W, C): (H, W), black is 0."""
+    if (pixels == pixels[..., :1]).all():
+        return pixels[..., 0]
+    return pixels.astype(np.int64) @ (1 << 16 * np.arange(pixels.shape[2]))
+
+
 def _read(folder: Path, path: Path) -> Iterator[Sample]:
     image = pictures.read(path)
     where = folder / 'masks' / f'{path.stem}.png'
-    labels = cv2.imread(str(where), cv2.IMREAD_UNCHANGED)
-    if labels is None:
+    pixels = cv2.imread(str(where), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
         raise pictures.PictureError(f'{path} has no mask: cannot read {where}')
-    labels = labels.max(axis=2) if labels.ndim == 3 else labels
+    pixels = np.atleast_3d(pixels)[..., :3]  # without transparency
+    labels = _labels(pixels)
     if labels.shape != image.shape[:2]:
         raise pictures.PictureError(
             f'{where} is {labels.shape[1]} x {labels.shape[0]} pixels, its picture '
@@ -68,7 +76,7 @@ def _read(folder: Path, path: Path) -> Iterator[Sample]:
         )
     values = np.unique(labels[labels > 0])
     if len(values) > MOST_LABELS:
-        labels, values = (labels > 127).astype(np.uint8), [1]
+        labels, values = (pixels.max(axis=2) > 127).astype(np.uint8), [1]
     for value in values:
         mask = labels == value
         if np.count_nonzero(mask) >= SMALLEST:
