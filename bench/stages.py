@@ -23,6 +23,7 @@ from stt_ros.segmenter import Segmenter
 
 SIZES = [(640, 480), (854, 480), (1280, 720), (1920, 1080), (3840, 2160)]
 PRECISIONS = ('auto', 'fp32')
+OWN_PRECISIONS = {'openvino': ('int8',)}
 
 OURS, BASELINE = 'stt_ros', 'baseline'
 _ANY = '-'  # stages that do not depend on engine or model
@@ -110,13 +111,13 @@ def _networks(models, chosen: list[str] | None, device: str, threads: int) -> li
     found = []
     for label, weights in models.items():
         for engine in chosen or [name for name in ENGINES if name != 'auto']:
-            for precision in PRECISIONS:
+            for precision in (*PRECISIONS, *OWN_PRECISIONS.get(engine, ())):
                 try:
                     network = load(weights, label, engine, device, precision, threads)
                 except WeightsError as error:
                     raise report.BenchError(str(error)) from error
                 except EngineError as error:
-                    if chosen:
+                    if chosen and precision in PRECISIONS:
                         raise report.BenchError(str(error)) from error
                     print(f'bench: left out: {error}', file=sys.stderr)
                     break

@@ -41,7 +41,7 @@ PARAMETERS = (
     ('weights', '', None, 'Model name or weights file'),
     ('device', '', None, 'auto, cpu, cuda or cuda:<number>'),
     ('engine', '', AS_FILE + ['auto', 'torch', 'openvino', 'onnxruntime'], 'What runs the network'),
-    ('precision', '', AS_FILE + ['auto', 'fp32', 'bf16', 'fp16'], 'Arithmetic of the network'),
+    ('precision', '', AS_FILE + ['auto', 'fp32', 'bf16', 'fp16', 'int8'], 'Numbers of the network'),
     ('gaze_space', '', AS_FILE + SPACES, 'What the numbers on the gaze topic are'),
     ('clicked_point_space', '', AS_FILE + SPACES, 'What those of clicked_point are'),
     ('handedness', '', AS_FILE + ['right', 'left_unity'], 'Axes of gazes in space'),

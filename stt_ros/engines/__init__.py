@@ -14,7 +14,7 @@ from stt_ros.foveation import FoveationPattern
 
 ENGINES = ('auto', 'torch', 'openvino', 'onnxruntime')
 DEVICES = ('auto', 'cpu', 'cuda')
-PRECISIONS = ('auto', 'fp32', 'bf16', 'fp16')
+PRECISIONS = ('auto', 'fp32', 'bf16', 'fp16', 'int8')
 
 # What runs an engine: the module in here, its class, and how its packages are installed.
 _CLASSES = {
@@ -85,6 +85,7 @@ def create(
         if engine != 'auto' or chosen != 'openvino':
             raise
         kind, chosen, why = _class('torch'), 'torch', f'auto: openvino cannot be loaded: {error}'
+    choice.require_precision(precision, chosen, why)
     made = kind(weights, device, precision, threads, **choice.options(chosen, compiled))
     made.description += f' ({why})' if why else ''
     return made

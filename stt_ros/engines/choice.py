@@ -29,6 +29,15 @@ def choose(engine: str, device: str, weights: str, compiled: bool) -> tuple[str,
     return name, f'auto: {why}'
 
 
+def require_precision(precision: str, engine: str, why: str) -> None:
+    """Raise ``EngineError`` for int8 with an engine that has no such thing."""
+    if precision == 'int8' and engine != 'openvino':
+        raise EngineError(
+            "precision 'int8' is for engine 'openvino' on an x86 CPU; "
+            f"'{engine}'{f' ({why})' if why else ''} takes 'auto', 'fp32', 'bf16' or 'fp16'"
+        )
+
+
 def options(engine: str, compiled: bool) -> dict[str, bool]:
     """Return the arguments that only some engines take."""
     return {'compiled': compiled} if engine == 'torch' else {}

@@ -12,7 +12,7 @@ import numpy as np
 import openvino as ov
 
 from stt_ros import weights_io, zoo
-from stt_ros.engines import cache
+from stt_ros.engines import cache, openvino_int8
 from stt_ros.engines.batching import BATCH, BatchedEngine
 from stt_ros.engines.torch_engine import spare_threads
 from stt_ros.errors import EngineError
@@ -36,19 +36,29 @@ class OpenVinoEngine(BatchedEngine):
             raise EngineError(f"engine 'openvino' runs on the CPU here, not on {device!r}")
         self._core = ov.Core()
         self.precision = _choose_precision(precision, self._core)
+        rest = _choose_precision('auto' if self.precision == 'int8' else precision, self._core)
         graphs, config = self._load(zoo.file_of(weights), weights)
-        self._requests = {
-            name: self._compile(graph, 'f32' if name != 'read' else _HINTS[self.precision], threads)
-            for name, graph in graphs.items()
-        }
+        options = dict.fromkeys(_GRAPHS, {'INFERENCE_PRECISION_HINT': 'f32'})
+        options['read'] = {'INFERENCE_PRECISION_HINT': _HINTS[rest]}
         description = f'{weights} on cpu with openvino {self.precision}'
+        if self.precision == 'int8':
+            openvino_int8.quantise(graphs['read'], config)
+            options['read'] |= openvino_int8.options(config)
+            graphs['read_all'] = openvino_int8.of_one_gaze(graphs['read'], config)
+            options['read_all'] = options['read']
+            description += f' (encoder; the rest {rest}; {openvino_int8.AGREEMENT})'
+        self._requests = {
+            name: self._compile(graph, options[name], threads) for name, graph in graphs.items()
+        }
         super().__init__(config, description, 'cpu', BATCH['cpu'])
 
     def _compute(
         self, tokens: np.ndarray, valid: np.ndarray, seen: np.ndarray, best_only: bool
     ) -> tuple[np.ndarray, np.ndarray]:
+        whole = len(tokens) == 1 and len(seen) == tokens.shape[1] and 'read_all' in self._requests
         *context, ious = self._infer(
-            'read', [np.ascontiguousarray(tokens[:, seen]), valid[:, seen], seen]
+            'read_all' if whole else 'read',
+            [np.ascontiguousarray(tokens[:, seen]), valid[:, seen], seen],
         )
         if not best_only:
             return self._infer('draw', context)[0], ious
@@ -60,9 +70,8 @@ class OpenVinoEngine(BatchedEngine):
         request.infer(arrays, share_inputs=True)
         return [tensor.data for tensor in request.output_tensors]
 
-    def _compile(self, graph: ov.Model, hint: str, threads: int | None) -> ov.InferRequest:
-        options = {
-            'INFERENCE_PRECISION_HINT': hint,
+    def _compile(self, graph: ov.Model, own: dict, threads: int | None) -> ov.InferRequest:
+        options = own | {
             'PERFORMANCE_HINT': 'LATENCY',
             'ENABLE_CPU_PINNING': False,  # a pinned thread waits for whatever else its core runs
         }
@@ -110,8 +119,12 @@ def _choose_precision(precision: str, core: ov.Core) -> str:
     native = 'BF16' in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
     if precision == 'auto':
         return 'bf16' if native else 'fp32'
+    if precision == 'int8':
+        openvino_int8.require_instructions()
     if precision == 'fp16':
-        raise EngineError("precision 'fp16' needs a CUDA device; a CPU runs 'fp32' or 'bf16'")
+        raise EngineError(
+            "precision 'fp16' needs a CUDA device; openvino runs 'fp32', 'bf16' or 'int8'"
+        )
     if precision == 'bf16' and not native:
         raise EngineError("precision 'bf16': this CPU has no such instructions; use 'fp32'")
     return precision

@@ -33,7 +33,8 @@ class Loader:
     """Loads models by name or folder, each once; one loader is shared by all prompts of a node.
 
     ``device`` ('auto', 'cpu', 'cuda', 'cuda:1') and ``precision`` ('auto', 'fp32', 'bf16',
-    'fp16') mean what they mean for the segmenter. A name is one of the Hugging Face hub
+    'fp16') mean what they mean for the segmenter; 'int8', which these models have not, is 'auto'
+    here. A name is one of the Hugging Face hub
     ('facebook/dinov2-small'), fetched on first use unless ``local_files_only``; or a folder that
     holds config.json, the weights and, where words are read, the tokenizer. Nothing is imported
     or loaded before it is asked for, and every method may be called from any thread.
@@ -201,7 +202,8 @@ class Loader:
             from stt_ros.engines.torch_engine import choose_device, choose_precision
 
             device = choose_device(self._wanted[0])
-            precision = choose_precision(self._wanted[1], device)
+            own = 'auto' if self._wanted[1] == 'int8' else self._wanted[1]  # the segmenter's alone
+            precision = choose_precision(own, device)
         except (ImportError, EngineError) as error:
             raise PromptModelError(f'no device for the models of prompts: {error}') from error
         dtypes = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
