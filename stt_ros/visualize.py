@@ -42,21 +42,21 @@ def answers(image: np.ndarray, found: Sequence, alpha: float = 0.5) -> np.ndarra
     """Return a copy of an image (H, W, 3) uint8 RGB with every answer in a colour of its own.
 
     ``found`` are regions with a tight ``box`` (x, y, width, height), the ``crop`` in it (height,
-    width) bool, and maybe a ``label`` and its ``label_probability``. The first ones are on top.
+    width) bool, and maybe a ``label`` and its ``label_probability``. The first ones are on top, and
+    of those below what is left of them is shown: it is a picture of ``labels``.
     """
     out = np.ascontiguousarray(image).copy()
-    thickness = line_width(image.shape[:2])
-    for number in range(len(found) - 1, -1, -1):
-        x, y, width, height = found[number].box
-        crop = found[number].crop
-        if not crop.size:
-            continue
-        part = out[y : y + height, x : x + width]
-        tinted = cv2.addWeighted(part, 1 - alpha, np.full_like(part, colour_of(number)), alpha, 0)
-        np.copyto(part, tinted, where=crop[..., None])
-        outline, _ = cv2.findContours(
-            crop.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(x, y)
-        )
+    owner, thickness = labels(found, image.shape[:2]), line_width(image.shape[:2])
+    x, y, width, height = cv2.boundingRect((owner > 0).view(np.uint8))
+    part, whose = out[y : y + height, x : x + width], owner[y : y + height, x : x + width]
+    if part.size:
+        colours = np.array([(0, 0, 0), *map(colour_of, range(len(found)))], np.uint8)
+        tinted = cv2.addWeighted(part, 1 - alpha, colours[whose], alpha, 0)
+        np.copyto(part, tinted, where=(whose > 0)[..., None])
+    for number in range(len(found), 0, -1):
+        x, y, width, height = found[number - 1].box
+        seen = (owner[y : y + height, x : x + width] == number).view(np.uint8)
+        outline, _ = cv2.findContours(seen, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(x, y))
         cv2.drawContours(out, outline, -1, (255, 255, 255), thickness, cv2.LINE_AA)
     for answer in found:
         _name(out, answer)

@@ -10,6 +10,7 @@ from stt_ros.msg import Segmentation, SegmentationArray
 from test_demo_report import HEIGHT, WIDTH, header, hypothesis, image
 
 from stt_ros import visualize
+from stt_ros.prompts.region import Region
 from stt_ros.ros.demo import report
 from stt_ros.ros.demo.record import Record
 from stt_ros.ros.demo.summary import as_text, summarise
@@ -58,6 +59,18 @@ def test_every_mask_has_a_colour_of_its_own_and_an_outline(record):
         assert tint_at(picture, place, number)
     assert np.abs(picture[OUTSIDE[::-1]] - np.array(GROUND)).max() <= 4
     assert (picture[10, 10:30] > 200).all() and (picture[15:35, 89] > 200).all()
+
+
+def test_what_lies_under_other_masks_shows_only_what_is_left_of_it():
+    found = [Region((x, y, w, h), np.ones((h, w), bool)) for x, y, w, h in BOXES]
+    found.append(found[0])  # has nothing left
+    image = np.full((HEIGHT, WIDTH, 3), GROUND, np.uint8)
+    picture = visualize.answers(image, found, alpha=1.0)
+    owner = visualize.labels(found, image.shape[:2])
+    inside = cv2.erode((owner == 3).view(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    assert inside.any() and (picture[inside] == visualize.colour_of(2)).all()
+    assert np.array_equal(picture[OUTSIDE[::-1]], GROUND)
+    assert np.array_equal(visualize.answers(image, []), image)
 
 
 def test_the_video_keeps_masks_until_the_next_answer(record, tmp_path):

@@ -172,6 +172,8 @@ def test_promises_compare_means_of_groups():
     [
         (['eval', 'noc', 'x', '--every', '0'], "'0': expected a whole number above 0"),
         (['eval', 'noc', 'x', '--plot', 'noc.txt'], 'cannot write noc.txt'),
+        (['eval', 'noc', 'x', '--json', 'none/n.json'], 'there is no folder none'),
+        (['eval', 'prompts', 'x', '--json', 'none/n'], 'there is no folder none'),
         (['eval'], 'required'),
         (['eval', 'prompts', '/nowhere'], '/nowhere holds no pictures'),
     ],

@@ -58,6 +58,7 @@ def _samples(arguments) -> list[truth.Sample]:
 
 
 def _noc(arguments, make_segmenter: Callable) -> None:
+    _check_files(arguments)
     if arguments.plot:
         pictures.check_writable(arguments.plot)
     samples, segmenter = _samples(arguments), make_segmenter()
@@ -72,6 +73,7 @@ def _noc(arguments, make_segmenter: Callable) -> None:
 
 
 def _prompts(arguments, make_segmenter: Callable) -> None:
+    _check_files(arguments)
     samples, segmenter = _samples(arguments), make_segmenter()
     progress = tqdm(samples, unit='thing', delay=1)
     table = claims.measure(segmenter, progress, arguments.grid)
@@ -81,6 +83,12 @@ def _prompts(arguments, make_segmenter: Callable) -> None:
         print(f'{words:58} {value:+.3f}  wanted >= {wanted:+.2f}  {verdict}')
     print(_example(samples))
     _write(arguments, table.rows)
+
+
+def _check_files(arguments) -> None:
+    """Raise ``PictureError`` now, and not after an hour, where nothing can be written."""
+    if arguments.json:
+        pictures.check_writable(arguments.json, (arguments.json.suffix.lower(),))
 
 
 def _example(samples) -> str:
