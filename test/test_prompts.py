@@ -149,6 +149,15 @@ def test_an_answer_of_which_nothing_is_left_is_none():
     assert answer(dot, IMAGE, [Points([(50, 50)]), Points(negative=[(50.5, 50.5)])]) == []
 
 
+@given(st.lists(st.tuples(*[st.integers(0, 9)] * 2), max_size=20))
+def test_gazes_nearer_than_two_pixels_are_one(points):
+    gazes = np.array(points, float).reshape(-1, 2)
+    kept = combine.merge_gazes(gazes)
+    far = np.linalg.norm(gazes[:, None] - kept, axis=2) if len(gazes) else np.empty((0, 0))
+    assert (far.min(axis=1, initial=np.inf) < 2).all()
+    assert (np.linalg.norm(kept[:, None] - kept, axis=2) + 9 * np.eye(len(kept)) >= 2).all()
+
+
 def test_gazes_are_looked_at_once(world):
     answer(world, IMAGE, [Points([(25, 35)]), Points([(25.5, 35), (30, 80)])])
     assert len(world.looked) == 2

@@ -99,11 +99,13 @@ def segment(
 
 def merge_gazes(gazes: np.ndarray) -> np.ndarray:
     """Return the gazes (K, 2) without those near another one, in an order of their own."""
-    kept: list[np.ndarray] = []
-    for gaze in np.unique(gazes, axis=0):
-        if all(np.hypot(*(gaze - other)) >= SAME_GAZE for other in kept):
-            kept.append(gaze)
-    return np.array(kept).reshape(-1, 2)
+    gazes = np.unique(gazes, axis=0)
+    kept, count = np.empty_like(gazes), 0
+    for gaze in gazes:
+        if (np.hypot(*(kept[:count] - gaze).T) >= SAME_GAZE).all():
+            kept[count] = gaze
+            count += 1
+    return kept[:count]
 
 
 def best(scene: Scene) -> Candidate:
