@@ -119,6 +119,21 @@ def test_loss_falls_when_the_mask_is_right_and_scores_are_learnt():
     assert loss(one_right, good, target, area)[1]['mask'] < 1
 
 
+def test_what_is_ranked_first_learns_the_mask_and_better_ones_rise():
+    target, area = torch.zeros(1, 8), torch.ones(1, 8)
+    target[:, :4] = 1
+    right, half = 8 * (2 * target - 1), torch.full((1, 8), -8.0)
+    half[:, :2] = 8
+    logits = torch.stack([right, half, half], 1).requires_grad_()
+    ious = torch.tensor([[0.6, 0.7, 0.6]], requires_grad=True)
+    total, parts = loss(logits, ious, target, area)
+    total.backward()
+    assert parts['top_iou'] == 0.5 and parts['best_iou'] == 1
+    first, other = logits.grad[0, 1:].abs().sum(-1)
+    assert first > 5 * other > 0
+    assert ious.grad[0, 0] < 0 < ious.grad[0, 1]
+
+
 def test_iou_counts_areas_and_ignores_what_is_outside():
     target = torch.tensor([[True, True, False, True]])
     area = torch.tensor([[1.0, 4.0, 4.0, 0.0]])

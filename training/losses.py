@@ -7,6 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+SCORE_WEIGHT = 3.0
+RANK_TEMPERATURE = 0.1  # of scores (IoU)
+
 
 def weighted_iou(inside: Tensor, target: Tensor, area: Tensor) -> Tensor:
     """IoU (B,M) in image pixels of masks (B,M,P) and a target (B,P), bool; area (B,P) px."""
@@ -39,21 +42,29 @@ def loss(
     target: Tensor,
     area: Tensor,
     focal: float = 20.0,
+    top: float = 0.35,
     others: float = 0.05,
-    iou_weight: float = 3.0,
 ) -> tuple[Tensor, dict]:
-    """Total loss and its parts: the best hypothesis learns the mask, all learn their IoU."""
+    """Total loss and its parts; logits (B,M,P), ious (B,M), target and area (B,P).
+
+    The best hypothesis learns the mask; with weight ``top`` so does the one that is ranked first,
+    which is the one that people see, and with ``others`` all do. The scores learn what is true,
+    and the order: the IoU that is lost when a hypothesis is drawn by the softmax of the scores.
+    """
     each = mask_losses(logits, target, area, focal)
-    best = each.min(1).values
+    best, ranked_first = each.min(1).values, ious.argmax(1, keepdim=True)
+    mask = (1 - top - others) * best + others * each.mean(1)
+    mask = mask + top * each.gather(1, ranked_first)[:, 0]
     with torch.no_grad():
         true = weighted_iou(logits > 0, target >= 0.5, area)
     score = F.mse_loss(ious, true)
-    total = ((1 - others) * best + others * each.mean(1)).mean() + iou_weight * score
-    chosen = true.gather(1, ious.argmax(1, keepdim=True))
+    drawn = (true * (ious / RANK_TEMPERATURE).softmax(1)).sum(1)
+    lost = (true.max(1).values - drawn).mean()
     parts = {
         'mask': best.mean(),
         'score': score,
         'best_iou': true.max(1).values.mean(),
-        'top_iou': chosen.mean(),
+        'top_iou': true.gather(1, ranked_first).mean(),
     }
+    total = mask.mean() + SCORE_WEIGHT * score + lost
     return total, {k: float(v.detach()) for k, v in parts.items()}
