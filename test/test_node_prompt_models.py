@@ -34,6 +34,9 @@ def started(folders, **instead):
     """Run the node with these models."""
     values = {f'{use}_model': folder for use, folder in (folders | instead).items()}
     values |= {'vocabulary': ','.join(WORDS), 'local_files_only': 'true'}
+    # A gaze's batch depends on how busy the machine is, and in bf16 its mask on the batch, by some
+    # pixels (docs/performance.md).
+    values['precision'] = 'fp32'
     return running_bench(*(w for k, v in values.items() for w in ('-p', f'{k}:={v}')))
 
 
@@ -81,8 +84,7 @@ def test_a_reference_that_was_set(bench):
     assert (answer.success, answer.message) == (True, '')
     [result] = ask(bench, DISK, prompt('EXAMPLE')).results
     [shown] = ask(bench, DISK, EXAMPLE).results
-    # In bf16, batches of another size are rounded in other places.
-    assert list(result.agreement) == pytest.approx(list(shown.agreement), abs=2e-3)
+    assert list(result.agreement) == list(shown.agreement)
 
 
 def test_the_last_answer_becomes_the_reference(bench):
