@@ -2,13 +2,14 @@
 """Hundreds of gazes and candidates: shortcuts that change nothing."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stt_ros.prompts import Box, Candidate, Points, combine
 from stt_ros.prompts.scene import Scene
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(*[st.integers(0, 99)] * 2), min_size=1, max_size=12), st.booleans())
 def test_the_best_is_that_of_the_highest_rank(points, alone):
     found = [
@@ -21,6 +22,7 @@ def test_the_best_is_that_of_the_highest_rank(points, alone):
     assert scene.best(pool) is pool[int(scene.ranks(pool).argmax())]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(*[st.integers(0, 9)] * 2), max_size=20))
 def test_gazes_nearer_than_two_pixels_are_one(points):
     gazes = np.array(points, float).reshape(-1, 2)

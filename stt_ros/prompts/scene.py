@@ -71,21 +71,24 @@ class Scene:
 
     def ranks(self, regions: Sequence[Candidate]) -> np.ndarray:
         """Return how good masks are, all in all: (R,)."""
+        return self._limits(regions) * [self._expected_iou(region) for region in regions]
+
+    def _limits(self, regions: Sequence[Candidate]) -> np.ndarray:
+        """Return what all prompts say of masks, (R,): no rank is above it."""
         said = [None if a is None else np.maximum(a, FLOOR) for a in self.agreements(regions)]
-        return product(said, len(regions)) * [self._expected_iou(region) for region in regions]
+        return product(said, len(regions))
 
     def best(self, regions: Sequence[Candidate]) -> Candidate:
         """Return the mask of the highest rank, of equals the first.
 
-        No rank is above the agreement: of hundreds of masks most need no comparison with the rest.
+        Most of hundreds need no comparison with the rest: what the prompts say is the limit.
         """
-        said = [None if a is None else np.maximum(a, FLOOR) for a in self.agreements(regions)]
-        limits = product(said, len(regions))
+        limits = self._limits(regions)
         best, highest = 0, -1.0
         for k in np.argsort(-limits, kind='stable').tolist():
             if limits[k] < highest and not self.alone:
                 break
-            rank = float(self.ranks([regions[k]])[0])
+            rank = float(limits[k] * self._expected_iou(regions[k]))
             if rank > highest or (rank == highest and k < best):
                 best, highest = k, rank
         return regions[best]
