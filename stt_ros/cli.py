@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _with_ros(*argv)
         if argv[:1] == ['eval']:
             return _eval(argv[1:])
-        arguments = _parser().parse_args(_attach_points(argv))
+        arguments = _parser().parse_args(cli_prompts.attach_points(argv))
         return arguments.run(arguments) or 0
     except _ERRORS as error:
         print(f'stt_ros: error: {error}', file=sys.stderr)
@@ -122,17 +122,6 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         '--interpolation', default='bilinear', choices=('nearest', 'bilinear'),
         help='how the mask is painted: nearest as published, bilinear has smoother borders',
     )  # fmt: skip
-
-
-def _attach_points(argv: list[str]) -> list[str]:
-    """Write ``--point -3,4`` as ``--point=-3,4``: argparse would take the value for an option."""
-    attached: list[str] = []
-    for word in argv:
-        if attached and attached[-1] in ('--point', '--negative', '--box', '--polygon', '--lasso'):
-            attached[-1] += f'={word}'
-        else:
-            attached.append(word)
-    return attached
 
 
 def _segment(arguments: argparse.Namespace) -> None:

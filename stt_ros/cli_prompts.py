@@ -69,6 +69,17 @@ def asked(arguments: argparse.Namespace) -> bool:
     return any(getattr(arguments, kind) for kind in KINDS)
 
 
+def attach_points(argv: list[str]) -> list[str]:
+    """Write ``--point -3,4`` as ``--point=-3,4``: argparse would take the value for an option."""
+    attached: list[str] = []
+    for word in argv:
+        if attached and attached[-1] in ('--point', '--negative', '--box', '--polygon', '--lasso'):
+            attached[-1] += f'={word}'
+        else:
+            attached.append(word)
+    return attached
+
+
 def point(text: str) -> tuple[float, float]:
     """Read ``X,Y`` of a command line. Raises ``argparse.ArgumentTypeError``."""
     try:

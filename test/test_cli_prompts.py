@@ -222,7 +222,7 @@ def test_the_commands_in_the_docs_can_be_run():
     lines = [line for line in text.splitlines() if line.startswith('stt_ros segment')]
     assert len(lines) > 8
     for line in lines:
-        words = cli._attach_points(shlex.split(line)[1:])
+        words = cli_prompts.attach_points(shlex.split(line)[1:])
         arguments = cli._parser().parse_args(words)
         if arguments.overlay:
             assert (DOCS.parent / arguments.overlay).is_file()

@@ -16,6 +16,7 @@ from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from stt_ros import cli
 from stt_ros.ros.demo import sources
 from stt_ros.ros.demo.app import main
 from stt_ros.ros.demo.shots import InputError, image_message
@@ -29,6 +30,20 @@ def opened(*words):
     parser = argparse.ArgumentParser()
     sources.add_arguments(parser)
     return sources.open_source(parser.parse_args([str(word) for word in words]))
+
+
+@pytest.mark.parametrize(
+    ('words', 'reason'),
+    [
+        (('--box', '-20,5,9,9'), '--box -20,5,9,9: X,Y >= 0 and W,H >= 1 are allowed'),
+        (('--box', 'nan,5,9,9'), '--box nan,5,9,9: X,Y >= 0'),
+        (('--box', '5,5,1e20,9'), '--box 5,5,1e+20,9: X,Y >= 0'),
+        (('--text', ''), "--text '': words that name a thing are expected"),
+    ],
+)
+def test_prompts_that_no_message_can_hold(words, reason, capsys):
+    assert cli.main(['demo', *words]) == 2
+    assert reason in capsys.readouterr().err
 
 
 def first(source):

@@ -16,7 +16,7 @@ from pathlib import Path
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
 
-from stt_ros.cli_prompts import point
+from stt_ros.cli_prompts import attach_points, point
 from stt_ros.msg import PromptArray
 from stt_ros.ros.demo import prompts, sources
 from stt_ros.ros.demo.children import Children
@@ -184,7 +184,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: ran to its end; 1: a process of it failed; 2: input that cannot be read; 128 + n: signal n.
     """
-    arguments = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    arguments = _parser().parse_args(attach_points(list(words)))
     stop = Stop()
     try:
         source = sources.open_source(arguments)

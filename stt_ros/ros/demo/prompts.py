@@ -16,6 +16,7 @@ from stt_ros.ros.demo.shots import InputError
 
 AGAIN = 3.0  # seconds after which a prompt without an answer is sent once more
 LOOKING = 1.0  # seconds that the node looks for all things in a picture before it takes a new one
+_LEAST = 0, 0, 1, 1  # of a box
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,9 +39,10 @@ def to_message(arguments: argparse.Namespace) -> PromptArray | None:
     """Return what the words ask, None without a prompt. Raises ``InputError``."""
     found = []
     if arguments.box:
+        if not all(low <= value < 2**31 for value, low in zip(arguments.box, _LEAST, strict=True)):
+            said = ','.join(f'{value:g}' for value in arguments.box)
+            raise InputError(f'--box {said}: X,Y >= 0 and W,H >= 1 are allowed')
         x, y, width, height = (round(value) for value in arguments.box)
-        if min(x, y) < 0 or min(width, height) < 1:
-            raise InputError(f'--box {x},{y},{width},{height}: X,Y >= 0 and W,H >= 1 are allowed')
         roi = RegionOfInterest(x_offset=x, y_offset=y, width=width, height=height)
         found.append(Prompt(kind=Prompt.BOX, box=roi))
     if arguments.scribble:
@@ -51,7 +53,11 @@ def to_message(arguments: argparse.Namespace) -> PromptArray | None:
         for stroke in strokes:
             corners = [Point(x=x, y=y) for x, y in stroke]
             found.append(Prompt(kind=Prompt.SCRIBBLE, points=corners))
-    if arguments.text:
+    if arguments.text is not None:
+        if not arguments.text.strip():
+            raise InputError(
+                f'--text {arguments.text[:40]!r}: words that name a thing are expected'
+            )
         found.append(Prompt(kind=Prompt.TEXT, text=arguments.text))
     mode = PromptArray.ONE_OBJECT
     if arguments.everything:
