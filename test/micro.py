@@ -17,7 +17,8 @@ GAZES = [(300, 200), (5.5, 470), (639, 0), (320, 240), (600, 20)]
 
 has_openvino = pytest.mark.skipif(find_spec('openvino') is None, reason='needs openvino')
 has_onnx = pytest.mark.skipif(
-    not all(map(find_spec, ('onnx', 'onnxscript', 'onnxruntime'))), reason='needs stt_ros[onnx]'
+    not all(map(find_spec, ('onnx', 'onnxscript', 'onnxruntime'))),
+    reason='needs onnx, onnxscript and onnxruntime',
 )
 
 

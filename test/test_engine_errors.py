@@ -61,7 +61,7 @@ def test_out_of_memory_again_is_an_error_and_the_engine_lives(micro_weights, vie
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='limits the memory as Linux does')
 def test_a_cpu_without_memory_falls_back_too():
-    """In a process of its own that may grow by 200 MB only: the allocations that fail are real."""
+    """In a process of its own that may grow by 270 MB only: the allocations that fail are real."""
     code = """
 import logging, resource, numpy as np
 from stt_ros import engines
@@ -72,7 +72,7 @@ tokens = np.random.default_rng(0).integers(0, 256, (32, 172, 3, 16, 16), np.uint
 valid = np.ones((32, 172), bool)
 expected = made.run(tokens[:8], valid[:8])[1]
 size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (size + 200_000_000, resource.RLIM_INFINITY))
+resource.setrlimit(resource.RLIMIT_AS, (size + 270_000_000, resource.RLIM_INFINITY))
 ious = made.run(tokens, valid)[1]
 assert made.batch == 8 and np.allclose(ious[:8], expected, atol=1e-4)
 """
@@ -101,7 +101,7 @@ def test_an_engine_that_is_not_installed_says_how(package, micro_weights, monkey
     module = {'openvino': 'openvino_engine', 'onnxruntime': 'onnx_engine'}[package]
     monkeypatch.delitem(sys.modules, f'stt_ros.engines.{module}', raising=False)
     monkeypatch.delattr(engines, module, raising=False)
-    with pytest.raises(EngineError, match=rf"'{package}' is not installed.*pip install 'stt_ros\["):
+    with pytest.raises(EngineError, match=rf"'{package}' is not installed.*pip install o"):
         engines.create(micro_weights, engine=package)
 
 
@@ -110,7 +110,7 @@ def test_an_engine_that_is_not_installed_says_how(package, micro_weights, monkey
     [
         ('x86_64', {'openvino'}, 'auto', 'openvino', 'x86'),
         ('AMD64', {'openvino'}, 'cpu', 'openvino', 'x86'),
-        ('x86_64', set(), 'cpu', 'torch', r"not installed: pip install 'stt_ros\[openvino\]'"),
+        ('x86_64', set(), 'cpu', 'torch', 'not installed: pip install openvino'),
         ('aarch64', {'openvino'}, 'cpu', 'torch', 'aarch64'),
         ('x86_64', {'openvino'}, 'cuda', 'torch', 'CUDA graphs'),
         ('x86_64', {'openvino'}, 'cuda:1', 'torch', 'CUDA graphs'),

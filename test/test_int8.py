@@ -116,7 +116,7 @@ def test_engines_without_it_say_so(engine, micro_weights):
 def test_without_openvino_it_says_how_to_get_it(micro_weights, monkeypatch):
     monkeypatch.setattr(choice, 'find_spec', lambda name: None)
     monkeypatch.setattr(choice.platform, 'machine', lambda: 'x86_64')
-    words = r"'int8' is for engine 'openvino'.*'torch' \(auto: .*pip install 'stt_ros\[openvino\]'"
+    words = r"'int8' is for engine 'openvino'.*'torch' \(auto: .*pip install openvino"
     with pytest.raises(EngineError, match=words):
         engines.create(micro_weights, 'cpu', 'int8')
 

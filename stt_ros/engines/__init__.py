@@ -22,10 +22,10 @@ _CLASSES = {
         'torch_engine', 'TorchEngine',
         'pip install torch (https://pytorch.org/get-started says which build fits your machine)',
     ),
-    'openvino': ('openvino_engine', 'OpenVinoEngine', "pip install 'stt_ros[openvino]'"),
+    'openvino': ('openvino_engine', 'OpenVinoEngine', 'pip install openvino'),
     'onnxruntime': (
         'onnx_engine', 'OnnxEngine',
-        "pip install 'stt_ros[onnx]', or onnxruntime-gpu instead of onnxruntime for a GPU",
+        'pip install onnx onnxscript onnxruntime, for a GPU onnxruntime-gpu instead of the last',
     ),
 }  # fmt: skip
 

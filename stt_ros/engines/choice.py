@@ -54,7 +54,7 @@ def _first(exported: bool, device: str, compiled: bool) -> tuple[str, str]:
     if platform.machine().lower() not in ('x86_64', 'amd64'):
         return 'torch', f'nothing faster is known on {platform.machine()}'
     if find_spec('openvino') is None:
-        return 'torch', "openvino is faster but not installed: pip install 'stt_ros[openvino]'"
+        return 'torch', 'openvino is faster but not installed: pip install openvino'
     return 'openvino', 'the fastest on x86 CPUs'
 
 

@@ -37,7 +37,8 @@ def export(weights: str, path: Path, precision: str = 'fp32') -> None:
         import onnxscript  # noqa: F401  what torch.onnx needs
     except ImportError as error:
         raise EngineError(
-            f"exporting needs what is not installed ({error}): pip install 'stt_ros[onnx]'"
+            f'exporting needs what is not installed ({error}): '
+            'pip install onnx onnxscript onnxruntime'
         ) from error
     if tuple(map(int, torch.__version__.split('.')[:2])) < _TORCH:
         raise EngineError(
