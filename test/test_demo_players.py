@@ -15,15 +15,13 @@ pytest.importorskip('rclpy')
 from demo_processes import started, wait_until
 from geometry_msgs.msg import PointStamped
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from stt_ros.ros.demo import sources
 from stt_ros.ros.demo.running import Stop, spinning
-from stt_ros.ros.demo.viewer import Viewer
+from stt_ros.ros.demo.viewer import ALL, NEWEST, Viewer
 
 PLAYED = 1.6  # seconds of the dog clip: 40 pictures
-KEPT = QoSProfile(depth=120, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 class Listener(Node):
@@ -32,14 +30,14 @@ class Listener(Node):
     def __init__(self):
         super().__init__('listener')
         self.received = {}
-        for kind, topic in (
-            (Image, 'image'),
-            (CameraInfo, 'camera_info'),
-            (CompressedImage, 'ground_truth/mask/compressed'),
-            (PointStamped, 'gaze'),
+        for kind, topic, qos in (
+            (Image, 'image', ALL),
+            (CameraInfo, 'camera_info', NEWEST),
+            (CompressedImage, 'ground_truth/mask/compressed', ALL),
+            (PointStamped, 'gaze', NEWEST),
         ):
             self.received[topic] = []
-            self.create_subscription(kind, topic, self.received[topic].append, KEPT)
+            self.create_subscription(kind, topic, self.received[topic].append, qos)
 
 
 def stamps(messages):

@@ -4,6 +4,7 @@
 import json
 import logging
 import shutil
+import sys
 import threading
 
 import numpy as np
@@ -60,8 +61,8 @@ def test_memory_is_told_while_a_model_loads():
 
 
 def test_without_transformers(models, monkeypatch):
-    monkeypatch.setitem(__import__('sys').modules, 'transformers', None)
     prompt = Text('dog', Loader('cpu', local_files_only=True), model=models('owlv2'))
+    monkeypatch.setitem(sys.modules, 'transformers', None)
     with pytest.raises(PromptModelError, match=r"needs the Python package.*pip install 'transf"):
         prompt.propose(Frame(RGB))
 

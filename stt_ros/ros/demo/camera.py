@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -27,6 +27,9 @@ from stt_ros.ros.demo.shots import InputError, Shot, Source
 # Seconds. A publisher learns that it has a subscriber, but not when that one has learned of it, and
 # until then the subscriber hears nothing.
 _SETTLING = 0.5
+# Who asks for all pictures gets them: also those sent before it has learned of the camera, and
+# while others keep the processor busy. They are held only until then.
+_ALL = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 PRELOAD_BYTES = 400_000_000  # an input up to this size is decoded before it starts to play
 
 
@@ -38,10 +41,10 @@ class Camera(Node):
         kind, name = Image, 'image'
         if transport == 'compressed':
             kind, name = CompressedImage, f'{self.resolve_topic_name("image")}/compressed'
-        self._image = self.create_publisher(kind, name, qos_profile_sensor_data)
+        self._image = self.create_publisher(kind, name, _ALL)
         self._info = self.create_publisher(CameraInfo, 'camera_info', qos_profile_sensor_data)
         self._mask = has_masks and self.create_publisher(
-            CompressedImage, 'ground_truth/mask/compressed', qos_profile_sensor_data
+            CompressedImage, 'ground_truth/mask/compressed', _ALL
         )
 
     def send(self, shot: Shot) -> None:

@@ -30,25 +30,25 @@ from stt_ros.ros.demo.summary import as_text, summarise
 
 # Messages that wait for this process: two seconds and more, if others keep the processor busy.
 _WAITING = 120
-_NEWEST = QoSProfile(depth=_WAITING, reliability=ReliabilityPolicy.BEST_EFFORT)
-_ALL = QoSProfile(depth=_WAITING, reliability=ReliabilityPolicy.RELIABLE)
+NEWEST = QoSProfile(depth=_WAITING, reliability=ReliabilityPolicy.BEST_EFFORT)
+ALL = QoSProfile(depth=_WAITING, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class Viewer(Node):
-    """Keeps what it receives in ``record``."""
+    """Keeps what it receives in ``record``; ``images`` is how it listens to the camera."""
 
-    def __init__(self, transport: str) -> None:
+    def __init__(self, transport: str, images: QoSProfile = NEWEST) -> None:
         super().__init__('viewer')
         self.record = Record()
         kind, name = Image, 'image'
         if transport == 'compressed':
             kind, name = CompressedImage, f'{self.resolve_topic_name("image")}/compressed'
-        self.create_subscription(kind, name, self.record.add_image, _NEWEST)
+        self.create_subscription(kind, name, self.record.add_image, images)
         self.create_subscription(
-            CompressedImage, 'ground_truth/mask/compressed', self.record.add_mask, _NEWEST
+            CompressedImage, 'ground_truth/mask/compressed', self.record.add_mask, images
         )
-        self.create_subscription(Segmentation, 'stt/segmentation', self._result, _ALL)
-        self.create_subscription(SegmentationArray, 'stt/segmentations', self._answer, _ALL)
+        self.create_subscription(Segmentation, 'stt/segmentation', self._result, ALL)
+        self.create_subscription(SegmentationArray, 'stt/segmentations', self._answer, ALL)
 
     def _result(self, message: Segmentation) -> None:
         self.record.add_result(message, self._now())
