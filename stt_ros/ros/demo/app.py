@@ -64,7 +64,8 @@ class Watcher(Viewer):
     def prompt(self, message: PromptArray) -> None:
         """Send prompts once there are images, and again until there is an answer."""
         progress, now = self.record.progress(), time.monotonic()
-        if progress.images and not progress.results and now - self._prompted > prompts.AGAIN:
+        waiting = progress.images and not progress.results and self._prompt.get_subscription_count()
+        if waiting and now - self._prompted > prompts.AGAIN:
             self._prompted = now
             self._prompt.publish(message)
 
