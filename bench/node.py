@@ -39,7 +39,7 @@ except ImportError as error:
 _PATIENCE = 60.0  # seconds that the node may take until its first result
 _WARM_UP = 3.0  # seconds from then on that count for nothing
 _LAST = 0.5  # seconds for the last results to come
-_MINUTE = 60.0
+_MINUTE = 60 * 10**9  # ns
 _ACTIVE = 'active: images from'  # what the node says when it is
 _TICKS = os.sysconf('SC_CLK_TCK')
 
@@ -87,8 +87,7 @@ class Receiver(Node):
 class Sample:
     """How things stand at one moment."""
 
-    time: float  # s
-    sent: int  # images so far
+    time: int  # of the clock that stamps the images, ns
     cpu: float  # s that the node has used so far
     rss: float  # MB of the node
 
@@ -120,7 +119,7 @@ def measure(
                 options = ('--rate', str(rate), '--transport', transport)
                 receiver, started, samples = _run(weights, size, options, seconds, folder, stop)
                 latency.append(case | _timely(receiver, samples))
-                load.append(case | {'start-up s': started} | _costs(samples))
+                load.append(case | {'start-up s': started} | _costs(receiver, samples))
     return {
         'bench': 'node',
         'environment': environment,
@@ -157,17 +156,21 @@ def _run(
         started = round(time.monotonic() - start, 2)
         processes.start('gaze', 'gaze_player', '--point={},{}'.format(*gaze))
         processes.start('camera', 'camera_player', *source, '--wait-for', '1')
-        _wait(stop, processes, _PATIENCE, lambda: receiver.results)
-        if not receiver.results:
-            words = processes.output('node')
-            raise report.BenchError(f'no result within {_PATIENCE:g} s; the node said:\n{words}')
+        # Both: each is heard from when DDS has matched it, in any order.
+        _wait(stop, processes, _PATIENCE, lambda: receiver.sent and receiver.results)
+        for heard, what in (receiver.sent, 'camera info'), (receiver.results, 'result'):
+            if not heard:
+                words = processes.output('node')
+                raise report.BenchError(
+                    f'no {what} within {_PATIENCE:g} s; the node said:\n{words}'
+                )
         start = time.monotonic()
         samples: list[Sample] = []
         warm = min(_WARM_UP, seconds)
         for due in np.arange(warm, warm + seconds + 1e-9, min(1.0, seconds)):
             _wait(stop, processes, start + due - time.monotonic())
             usage = processes.usage('node')
-            samples.append(Sample(time.monotonic(), len(receiver.sent), *usage))
+            samples.append(Sample(time.time_ns(), *usage))
         _wait(stop, processes, _LAST)
     return receiver, started, samples
 
@@ -189,7 +192,7 @@ def _wait(
 
 def _timely(receiver: Receiver, samples: list[Sample]) -> dict:
     """Return what came of the images that were sent after the warm-up, and when."""
-    stamps = receiver.sent[samples[0].sent : samples[-1].sent]
+    stamps = _sent(receiver, samples)
     answered = [receiver.results[stamp] for stamp in stamps if stamp in receiver.results]
     if len(answered) < 2:
         raise report.BenchError(f'{len(stamps)} images were sent and {len(answered)} segmented')
@@ -199,7 +202,7 @@ def _timely(receiver: Receiver, samples: list[Sample]) -> dict:
         'sent': len(stamps),
         'segmented': len(answered),
         'dropped': len(stamps) - len(answered),
-        'Hz': round(len(answered) / (samples[-1].time - samples[0].time), 2),
+        'Hz': round(len(answered) / _seconds(samples), 2),
         'p50': p50,
         'p95': p95,
         'max': round(float(here.max()), 1),
@@ -207,18 +210,27 @@ def _timely(receiver: Receiver, samples: list[Sample]) -> dict:
     }
 
 
-def _costs(samples: list[Sample]) -> dict:
+def _costs(receiver: Receiver, samples: list[Sample]) -> dict:
     """Return what the node has used of the machine."""
     first, last = samples[0], samples[-1]
-    cpu, images = last.cpu - first.cpu, last.sent - first.sent
+    cpu = last.cpu - first.cpu
     later = [sample.rss for sample in samples if sample.time - first.time >= _MINUTE]
     return {
-        'CPU ms per image': round(cpu / images * 1e3, 1),
-        'cores': round(cpu / (last.time - first.time), 2),
+        'CPU ms per image': round(cpu / len(_sent(receiver, samples)) * 1e3, 1),
+        'cores': round(cpu / _seconds(samples), 2),
         'after warm-up': round(first.rss, 1),
         'at the end': round(last.rss, 1),
         'growth after the first minute': round(max(later) - later[0], 1) if later[1:] else None,
     }
+
+
+def _sent(receiver: Receiver, samples: list[Sample]) -> list[int]:
+    """Return the stamps of the images sent between the first sample and the last."""
+    return [stamp for stamp in receiver.sent if samples[0].time <= stamp < samples[-1].time]
+
+
+def _seconds(samples: list[Sample]) -> float:
+    return (samples[-1].time - samples[0].time) * 1e-9
 
 
 def _nanoseconds(message) -> int:
