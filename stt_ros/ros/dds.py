@@ -13,7 +13,8 @@ _CHOICES = (_NEW, _OLD, 'FASTDDS_BUILTIN_TRANSPORTS')
 CURE = (
     'the default shared memory of Fast DDS is too small for images: start the camera driver and '
     f'every image viewer with {_NEW} (before Kilted {_OLD}) set to {{profile}}, '
-    'or with FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA'
+    'or with FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA; a network to another machine loses raw images: '
+    'README, Troubleshooting'
 )
 
 

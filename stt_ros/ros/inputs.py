@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from geometry_msgs.msg import Point, PointStamped, PoseStamped, Vector3Stamped
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float32
@@ -52,16 +52,38 @@ class Inputs:
 
     def why_no_image(self) -> str:
         """Say what keeps images from coming, and what to do."""
-        publishers = self._node.count_publishers(self.image_topic)
+        publishers = self._node.get_publishers_info_by_topic(self.image_topic)
         if not publishers:
             return (
                 f"nobody publishes on {self.image_topic}: is the camera running, the topic's name "
                 'right (remap image:=...), ROS_DOMAIN_ID the same?'
             )
+        unheard = [reason for reason in map(self._why_unheard, publishers) if reason]
+        if len(unheard) == len(publishers):
+            return unheard[0]
+        heard = f'{len(publishers) - len(unheard)} publisher(s) on {self.image_topic}'
         if self._pipeline.monitor.has_frames():
-            return f'{publishers} publisher(s) on {self.image_topic} have stopped sending'
+            return f'{heard} have stopped sending, or the network loses their images'
         cure = dds.CURE.format(profile=dds.profile_path())
-        return f'{publishers} publisher(s) on {self.image_topic}, but nothing arrives: {cure}'
+        return f'{heard}, but nothing arrives: {cure}'
+
+    def _why_unheard(self, publisher) -> str:
+        """Say what keeps a publisher of images from being heard at all; '' if nothing does."""
+        name = f'{publisher.node_namespace.rstrip("/")}/{publisher.node_name}'
+        kind = f'sensor_msgs/msg/{self._image_kind.__name__}'
+        if publisher.topic_type != kind:
+            return (
+                f'{name} publishes {publisher.topic_type} on {self.image_topic}, not {kind}: '
+                'remap image:=... to the raw images, and set image_transport to raw or compressed'
+            )
+        found, reason = qos_check_compatible(publisher.qos_profile, self._image_qos)
+        if found != QoSCompatibility.ERROR:
+            return ''
+        reason = reason.removeprefix('ERROR: ').rstrip(';')
+        return (
+            f'{name} cannot be heard on {self.image_topic}, its QoS does not fit: {reason}; '
+            f'change qos_overrides.{self.image_topic}.subscription.* of this node'
+        )
 
     def _subscribe_all(self) -> str:
         node, pipeline = self._node, self._pipeline
@@ -71,7 +93,8 @@ class Inputs:
         kind = CompressedImage if compressed else Image
         read = serialized.compressed_image if compressed else serialized.image
         on_image = partial(self._on_image, read)
-        image_topic = self._subscribe(kind, topic, on_image, _IMAGES, raw=True)
+        self._image_kind = kind
+        image_topic, self._image_qos = self._subscribe(kind, topic, on_image, _IMAGES, raw=True)
         self._subscribe(PointStamped, 'gaze', self._on_gaze, _SAMPLES)
         self._subscribe(PoseStamped, 'gaze_pose', self._on_gaze_pose, _SAMPLES)
         self._subscribe(Vector3Stamped, 'gaze_direction', self._on_gaze_direction, _SAMPLES)
@@ -89,13 +112,17 @@ class Inputs:
             )
         return image_topic
 
-    def _subscribe(self, kind, topic: str, callback, qos: dict, raw: bool = False) -> str:
+    def _subscribe(
+        self, kind, topic: str, callback, qos: dict, raw: bool = False
+    ) -> tuple[str, QoSProfile]:
+        """Subscribe; returns the topic's full name, and the QoS with the user's overrides."""
+        profile = QoSProfile(**qos)  # a new one: overrides are written into it
         subscription = self._node.create_subscription(
-            kind, topic, callback, QoSProfile(**qos),  # a new one: overrides are written into it
+            kind, topic, callback, profile,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(), raw=raw,
         )  # fmt: skip
         self._subscriptions.append(subscription)
-        return subscription.topic_name
+        return subscription.topic_name, profile
 
     def _on_image(self, read: Callable, buffer: bytes) -> None:
         try:
