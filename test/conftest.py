@@ -149,3 +149,11 @@ def bench(running, request):
     running.show(request.module.PIXELS)
     running.clear()
     return running
+
+
+@pytest.fixture(scope='module')
+def robot(running):
+    """Return the running node before a real camera, whose calibration it has."""
+    from robot import Robot
+
+    return Robot(running)

@@ -39,6 +39,11 @@ class Robot:
         self.click = create(PointStamped, 'clicked_point', 10)
         self.depth = None
         self.changed = {}  # fields of camera_info
+        bench.known()
+        self.fresh()
+        # The node listens to camera_info from the first prompt in space on, which may wait for its
+        # discovery in vain.
+        self.comes(lambda: self.point(self.click, FRAME, realsense.point_at(*PERSON)), PERSON)
 
     def fresh(self) -> None:
         """Forget all prompts, go back to the parameters at start, show a new picture."""
@@ -61,10 +66,12 @@ class Robot:
     def with_depth(self) -> None:
         if self.depth is None:
             self.depth = self.bench.node.create_publisher(Image, 'depth', 10)
+            self.bench.known()
 
     def without_depth(self) -> None:
         if self.depth is not None:
             self.bench.node.destroy_publisher(self.depth)
+            self.bench.known()
             self.depth = None
 
     def drive(self, depth_stamp: int | None = None) -> None:

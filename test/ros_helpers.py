@@ -23,7 +23,7 @@ from rcl_interfaces.srv import GetParameters, SetParameters  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter, parameter_value_to_python  # noqa: E402
 from rclpy.qos import qos_profile_sensor_data  # noqa: E402
-from ros_messages import compressed_image, raw_image  # noqa: E402
+from ros_messages import raw_image  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 from std_srvs.srv import SetBool, Trigger  # noqa: E402
@@ -114,6 +114,7 @@ class Bench:
 
     def diagnostics(self, condition: Callable[[dict], bool] = lambda values: True) -> dict:
         """Wait for the node's next diagnostics that fulfil a condition; 'level', 'message' too."""
+        self.state()  # what the node sent before this answer is not its next
         start = len(self._statuses)
         return self.until(lambda: next((s for s in self._statuses[start:] if condition(s)), None))
 
@@ -141,12 +142,6 @@ class Bench:
         """Publish a raw image; returns its header."""
         header = self.header(stamp)
         self.publish(raw_image(pixels, encoding, header))
-        return header
-
-    def compressed(self, pixels: np.ndarray, file_format: str = 'png', stamp: int | None = None):
-        """Publish a picture (RGB) as a JPEG or PNG; returns its header."""
-        header = self.header(stamp)
-        self.publish(compressed_image(pixels, file_format, header))
         return header
 
     def gaze(self, x: float, y: float, stamp=None, frame_id: str = '', z: float = 0.0) -> None:
@@ -262,22 +257,25 @@ class Bench:
         request = ChangeState.Request(transition=Transition(label=label))
         return self.call(ChangeState, 'change_state', request).success
 
-    def started(self) -> None:
-        """Wait until the node exists."""
-        us = ('stt', self.namespace)
-        self.until(lambda: us in self.node.get_node_names_and_namespaces())
-
     def connected(self) -> None:
         """Wait until all topics are connected in both directions."""
         publishers = (self._gaze, self._clicked, self._mouse, self._overlay_mouse, self._prompts)
         self.until(lambda: all(p.get_subscription_count() for p in publishers))
-        self.until(
-            lambda: (
-                self._images.get_subscription_count() or self._compressed.get_subscription_count()
-            )
-        )
-        for topic in ('stt/segmentation', 'stt/segmentations'):
-            self.until(lambda topic=topic: self.node.count_publishers(topic))
+        images = (self._images, self._compressed)
+        self.until(lambda: any(p.get_subscription_count() for p in images))
+        outputs = ('stt/segmentation', 'stt/segmentations')
+        self.until(lambda: all(self.node.count_publishers(topic) for topic in outputs))
+        self.known()
+
+    def known(self) -> None:
+        """Wait until the node knows of all that was made, or destroyed, here before.
+
+        It hears nothing from what it does not know of yet. It learns in the order in which things
+        are made here, and what a new client asks comes last.
+        """
+        if 'get_state' in self._clients:
+            self.node.destroy_client(self._clients.pop('get_state'))
+        self.state()
 
     def _publisher(self, kind, topic: str):
         qos = qos_profile_sensor_data if 'image' in topic else 10

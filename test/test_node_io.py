@@ -182,16 +182,16 @@ def test_compressed_images_may_change_their_size(compressed_bench):
     bench = compressed_bench
     for file_format in ('jpeg', 'png'):
         for size in ((40, 50), (200, 300)):
-            pixels = picture(*size)
+            image = compressed_image(picture(*size), file_format, bench.header())
             bench.clear()
-            bench.take(compressed_image(pixels, file_format, bench.header()))
+            bench.take(image)
             x, y = size[1] - 2.0, size[0] - 3.0
             bench.click(x, y)
             bench.until(
                 lambda x=x, size=size: any(
                     (r.gaze.x, r.image_height) == (x, size[0]) for r in bench.results
                 ),
-                again=lambda pixels=pixels, f=file_format: bench.compressed(pixels, f),
+                again=lambda image=image: bench.publish(image),
             )
 
 

@@ -152,7 +152,7 @@ def test_failed_configure_says_why_and_can_be_tried_again(unconfigured, folder):
     assert not bench.set(weights='stt-xxl')
     assert not bench.change('configure')
     bench.process.wait_for_log("cannot be configured: no model 'stt-xxl'; there are default")
-    assert not outputs(bench)
+    bench.until(lambda: not outputs(bench))
     assert not bench.set(weights=str(folder / 'other.safetensors'))
     start(bench)
     works(bench)
@@ -213,7 +213,8 @@ def test_shutdown_from_active(unconfigured):
 def test_signals_end_the_process_in_order(moment, number):
     with closing(Bench()) as bench:
         if moment == 'loading':
-            bench.started()
+            us = ('stt', bench.namespace)
+            bench.until(lambda: us in bench.node.get_node_names_and_namespaces())
         else:
             bench.connected()
         if moment in ('busy', 'twice'):

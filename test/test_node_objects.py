@@ -12,12 +12,6 @@ from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import Marker, MarkerArray
 
 
-@pytest.fixture(scope='module')
-def robot():
-    with running_bench() as bench:
-        yield Robot(bench)
-
-
 @pytest.fixture(autouse=True)
 def fresh(robot):
     robot.fresh()

@@ -9,13 +9,6 @@ import pytest
 import realsense
 from realsense import BASE, FRAME, SIZE, point_at, to_base, to_unity
 from robot import PERSON, TARGETS, WALL, Robot, close, turn
-from ros_helpers import running_bench
-
-
-@pytest.fixture(scope='module')
-def robot():
-    with running_bench() as bench:
-        yield Robot(bench)
 
 
 @pytest.fixture(autouse=True)
@@ -214,8 +207,8 @@ def test_a_click_in_space_stays_on_its_thing_when_the_camera_moves(robot, aim):
     point = point_at(*PERSON)
     if aim == 'ray':  # from the robot's base, three numbers are a direction
         robot.bench.set(ray_depth=float(np.linalg.norm(to_base(point))))
-    robot.comes(lambda: robot.point(robot.click, BASE, to_base(point)), PERSON)
-    ids = {result.gaze_id for result in robot.bench.results[-1:]}
+    assert close(robot.pixel(lambda: robot.point(robot.click, BASE, to_base(point))), PERSON)
+    [clicked] = {result.gaze_id for result in robot.bench.results}
     x, y, z = point - (0.2, 0, 0)
     target = (realsense.K[0] * x / z + realsense.K[2], realsense.K[4] * y / z + realsense.K[5])
     assert not close(target, PERSON)
@@ -232,7 +225,7 @@ def test_a_click_in_space_stays_on_its_thing_when_the_camera_moves(robot, aim):
             ),
             again=robot.show, every=0.2,
         )  # fmt: skip
-    assert {robot.bench.results[-1].gaze_id} == ids
+    assert robot.bench.results[-1].gaze_id == clicked
 
 
 def test_a_click_in_space_comes_back_into_view(robot):
