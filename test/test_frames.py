@@ -102,6 +102,7 @@ def test_static_transforms_go_before_tf2(node, tf2):
 
 
 def test_what_tf2_does_not_know(node, tf2, monkeypatch):
+    monkeypatch.setattr('stt_ros.ros.frames._YOUNG', 60.0)
     frames = Frames(node)
     tf2.answer = tf2.ExtrapolationException('would require extrapolation into the future')
     with pytest.raises(NotYetError, match="'map' to 'camera' so new: .* future"):

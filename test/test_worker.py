@@ -113,9 +113,10 @@ def test_parts_get_their_turn_when_there_are_no_pauses(worker, monkeypatch):
         frames.append(1)
         if not part.is_set() and len(frames) < 100_000:
             worker.offer(frame)  # the next one is there before this one is done
+        if len(frames) == 1:
+            worker.when_idle(part.set)
 
     worker.offer(frame)
-    worker.when_idle(part.set)
     assert part.wait(TIMEOUT)
     assert 1 <= len(frames) < 100_000
 
