@@ -33,11 +33,11 @@ class Loader:
     """Loads models by name or folder, each once; one loader is shared by all prompts of a node.
 
     ``device`` ('auto', 'cpu', 'cuda', 'cuda:1') and ``precision`` ('auto', 'fp32', 'bf16',
-    'fp16') mean what they mean for the segmenter; 'int8', which these models have not, is 'auto'
-    here. A name is one of the Hugging Face hub
-    ('facebook/dinov2-small'), fetched on first use unless ``local_files_only``; or a folder that
-    holds config.json, the weights and, where words are read, the tokenizer. Nothing is imported
-    or loaded before it is asked for, and every method may be called from any thread.
+    'fp16') mean what they mean for the segmenter; its 'int8', which these models do not have, is
+    'auto' here. A name is one of the Hugging Face hub ('facebook/dinov2-small'), fetched on first
+    use unless ``local_files_only``; or a folder that holds config.json, the weights and, where
+    words are read, the tokenizer. Nothing is imported or loaded before it is asked for, and every
+    method may be called from any thread.
     """
 
     def __init__(

@@ -71,27 +71,23 @@ class Scene:
 
     def ranks(self, regions: Sequence[Candidate]) -> np.ndarray:
         """Return how good masks are, all in all: (R,)."""
-        return self._limits(regions) * [self._expected_iou(region) for region in regions]
-
-    def _limits(self, regions: Sequence[Candidate]) -> np.ndarray:
-        """Return what all prompts say of masks, (R,): no rank is above it."""
-        said = [None if a is None else np.maximum(a, FLOOR) for a in self.agreements(regions)]
-        return product(said, len(regions))
+        return self._agreed(regions) * [self._expected_iou(region) for region in regions]
 
     def best(self, regions: Sequence[Candidate]) -> Candidate:
-        """Return the mask of the highest rank, of equals the first.
-
-        Most of hundreds need no comparison with the rest: what the prompts say is the limit.
-        """
-        limits = self._limits(regions)
-        best, highest = 0, -1.0
-        for k in np.argsort(-limits, kind='stable').tolist():
-            if limits[k] < highest and not self.alone:
+        """Return the mask of the highest rank, of equals the first."""
+        agreed = self._agreed(regions)
+        ranks = np.full(len(regions), -1.0)
+        for k in np.argsort(-agreed, kind='stable'):
+            # An expected IoU is 1 at most, so most of hundreds need no comparison with all guesses.
+            if agreed[k] < ranks.max() and not self.alone:
                 break
-            rank = float(limits[k] * self._expected_iou(regions[k]))
-            if rank > highest or (rank == highest and k < best):
-                best, highest = k, rank
-        return regions[best]
+            ranks[k] = agreed[k] * self._expected_iou(regions[k])
+        return regions[int(ranks.argmax())]
+
+    def _agreed(self, regions: Sequence[Candidate]) -> np.ndarray:
+        """Return what all prompts together say of masks: (R,) in (0, 1]."""
+        said = [None if a is None else np.maximum(a, FLOOR) for a in self.agreements(regions)]
+        return product(said, len(regions))
 
     def unions(self, members: Sequence[int] | None = None) -> list[Candidate]:
         """Return where candidates agree, by the shares of the votes in ``LEVELS``.

@@ -24,8 +24,8 @@ class Scribble:
     """Strokes over the thing (``positive``) and over what is not it (``negative``).
 
     Each stroke is a polyline of pixels (x, y), (K, 2), or a single point. Raises ``PromptError``
-    for no stroke at all, an empty stroke, strokes of both kinds through one pixel, or
-    strokes that are too long.
+    for no stroke at all, an empty stroke, strokes of both kinds through one pixel, or strokes that
+    are too long.
     """
 
     def __init__(self, positive: Sequence = (), negative: Sequence = (), gazes: int = GAZES):
@@ -148,7 +148,8 @@ def _every_pixel(strokes: Sequence[np.ndarray]) -> np.ndarray:
 def _enclosed(corners: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Return what an outline encloses in a frame (H, W), however often it goes around: bool."""
     mask = np.zeros(size, np.uint8)
-    cv2.fillPoly(mask, [np.round(corners).astype(np.int32)], 1)  # only where it goes around oddly
+    # This leaves out what it goes around twice: inside of the outermost border all is meant.
+    cv2.fillPoly(mask, [np.round(corners).astype(np.int32)], 1)
     parts, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(mask, parts, -1, 1, cv2.FILLED).view(bool)
 
@@ -156,10 +157,10 @@ def _enclosed(corners: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _grown(area: Region, size: tuple[int, int]) -> Region:
     """Return the outline's inside grown by the margin that hand-drawn lines get."""
     x, y, width, height = area.box
-    reach = int(np.ceil(MARGIN * max(width, height)))
+    margin = int(np.ceil(MARGIN * max(width, height)))
     around = overlap(
-        (x - reach, y - reach, width + 2 * reach, height + 2 * reach), (0, 0, size[1], size[0])
+        (x - margin, y - margin, width + 2 * margin, height + 2 * margin), (0, 0, size[1], size[0])
     )
     outside = (~area.window(around)).view(np.uint8)
     distance = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_5)
-    return Region.of_mask(distance <= reach, around[:2])
+    return Region.of_mask(distance <= margin, around[:2])
