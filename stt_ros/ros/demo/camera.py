@@ -15,8 +15,9 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
+from rclpy.duration import Duration
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -27,6 +28,7 @@ from stt_ros.ros.demo.shots import InputError, Shot, Source
 # Seconds. A publisher learns that it has a subscriber, but not when that one has learned of it, and
 # until then the subscriber hears nothing.
 _SETTLING = 0.5
+_LAST = 5.0  # seconds that the last pictures may take to arrive
 # Who asks for all pictures gets them: also those sent before it has learned of the camera, and
 # while others keep the processor busy. They are held only until then.
 _ALL = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
@@ -42,7 +44,7 @@ class Camera(Node):
         if transport == 'compressed':
             kind, name = CompressedImage, f'{self.resolve_topic_name("image")}/compressed'
         self._image = self.create_publisher(kind, name, _ALL)
-        self._info = self.create_publisher(CameraInfo, 'camera_info', qos_profile_sensor_data)
+        self._info = self.create_publisher(CameraInfo, 'camera_info', _ALL)
         self._mask = has_masks and self.create_publisher(
             CompressedImage, 'ground_truth/mask/compressed', _ALL
         )
@@ -62,6 +64,11 @@ class Camera(Node):
         """Wait until so many are subscribed to the images, and have had time to know it."""
         if stop.wait_for(lambda: self._image.get_subscription_count() >= watchers) and watchers:
             stop.wait_until(time.monotonic() + _SETTLING)
+
+    def await_arrival(self) -> None:
+        """Wait until who asks for all pictures has them: they are gone with this process."""
+        for publisher in filter(None, (self._image, self._info, self._mask)):
+            publisher.wait_for_all_acked(Duration(seconds=_LAST))
 
 
 def play(
@@ -144,6 +151,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             camera.await_watchers(arguments.wait_for, stop)
             report = play(camera, source, held, stop, arguments.seconds, arguments.loop)
             print(json.dumps(report), flush=True)
+            if not stop.is_set():
+                camera.await_arrival()
     except InputError as error:
         print(f'camera_player: error: {error}', file=sys.stderr)
         return 2
