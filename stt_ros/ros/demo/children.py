@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from stt_ros.ros.demo.environment import executable
@@ -42,7 +43,7 @@ class Children:
                 stderr=subprocess.STDOUT,
                 env=os.environ | {'PYTHONUNBUFFERED': '1'},
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which ends all in order
-                preexec_fn=_die_with_parent,
+                preexec_fn=partial(_die_with_parent, os.getpid()),
             )
 
     def exit_code(self, name: str) -> int | None:
@@ -72,9 +73,11 @@ def _send(process: subprocess.Popen, number: int) -> None:
         os.killpg(process.pid, number)
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(parent: int) -> None:
     """Have the kernel end this process should the parent be killed before it can.
 
     With SIGTERM: a killed process would leave its shared memory behind.
     """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it was killed before that
+        os.kill(os.getpid(), signal.SIGTERM)
