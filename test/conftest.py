@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all tests share: a ROS domain that nobody else uses, this machine only, room for images."""
 
-import contextlib
-import fcntl
 import os
-import random
 import sys
 import tempfile
 from pathlib import Path
@@ -13,26 +10,12 @@ import numpy as np
 import pytest
 
 import stt_ros
+from stt_ros.ros.demo.environment import free_domain
 
 sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside the tests
 
 PROFILE = Path(__file__).resolve().parent.parent / 'config' / 'fastdds.xml'
 PROFILE_VARIABLES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
-
-
-@contextlib.contextmanager
-def free_domain():
-    """Yield a ROS domain id that no other test run of this machine holds."""
-    for domain in random.sample(range(1, 101), 100):
-        path = Path(tempfile.gettempdir(), f'stt_ros_domain_{domain}_{os.getuid()}.lock')
-        with open(path, 'w') as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            yield domain
-            return
-    raise RuntimeError('all 100 ROS domains are held by other test runs')
 
 
 def pytest_configure(config):

@@ -42,7 +42,7 @@ def own_network() -> Iterator[None]:
     if os.environ.get('ROS_DOMAIN_ID'):
         yield
         return
-    with _free_domain() as domain:
+    with free_domain() as domain:
         os.environ['ROS_DOMAIN_ID'] = str(domain)
         if os.environ.get('ROS_DISTRO') == 'humble':
             os.environ.setdefault('ROS_LOCALHOST_ONLY', '1')
@@ -55,8 +55,11 @@ def own_network() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _free_domain() -> Iterator[int]:
-    """Yield a domain on which no participant of this machine listens, held by a lock file."""
+def free_domain() -> Iterator[int]:
+    """Yield a ROS domain on which no participant of this machine listens, held by a lock file.
+
+    Raises ``RuntimeError`` when all are in use.
+    """
     ports = _udp_ports()
     free = [domain for domain in _DOMAINS if not ports & _domain_ports(domain)]
     for domain in random.sample(free, len(free)):
