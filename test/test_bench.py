@@ -151,7 +151,7 @@ def test_results_are_drawn(tmp_path):
 def test_the_running_node_is_measured(tmp_path):
     pytest.importorskip('rclpy', reason='needs ROS 2: run ./stt test')
     path = tmp_path / 'figures.json'
-    words = ('--random', '--sizes', '160x120', '--rates', 10, '--seconds', 2, '--json', path)
+    words = ('--random', '--sizes', '160x120', '--rates', 10, '--seconds', 4, '--json', path)
     bench('node', *words)
     results, process = json.loads(path.read_text())['tables'].values()
     assert results[0]['segmented'] > 0 and results[0]['p50'] > 0
