@@ -2,10 +2,13 @@
 """The demo's camera and eye tracker as processes over real DDS, and what watches them."""
 
 import json
+import os
 import signal
 import subprocess
+import sys
 import threading
 import time
+from functools import partial
 
 import cv2
 import numpy as np
@@ -18,8 +21,9 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from stt_ros.ros.demo import sources
+from stt_ros.ros.demo.children import _die_with_parent
 from stt_ros.ros.demo.running import Stop, spinning
-from stt_ros.ros.demo.viewer import ALL, NEWEST, Viewer
+from stt_ros.ros.demo.viewer import BEST_EFFORT, RELIABLE, Viewer
 
 PLAYED = 1.6  # seconds of the dog clip: 40 pictures
 
@@ -31,10 +35,10 @@ class Listener(Node):
         super().__init__('listener')
         self.received = {}
         for kind, topic, qos in (
-            (Image, 'image', ALL),
-            (CameraInfo, 'camera_info', ALL),
-            (CompressedImage, 'ground_truth/mask/compressed', ALL),
-            (PointStamped, 'gaze', NEWEST),
+            (Image, 'image', RELIABLE),
+            (CameraInfo, 'camera_info', RELIABLE),
+            (CompressedImage, 'ground_truth/mask/compressed', RELIABLE),
+            (PointStamped, 'gaze', BEST_EFFORT),
         ):
             self.received[topic] = []
             self.create_subscription(kind, topic, self.received[topic].append, qos)
@@ -117,10 +121,19 @@ def test_stop_waits_exactly_and_hears_signals():
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+def test_a_child_whose_parent_is_gone_before_it_can_ask_ends():
+    another = os.getpid() + 1
+    command = [sys.executable, '-c', 'input()']
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, preexec_fn=partial(_die_with_parent, another)
+    ) as child:
+        assert child.wait(20) == -signal.SIGTERM
+
+
 def test_a_viewer_that_is_kept_waiting_loses_nothing():
     """On a busy machine its thread may not run for seconds, while the camera goes on."""
     ended = threading.Event()
-    with spinning(lambda: Viewer('raw')) as viewer:
+    with spinning(lambda: Viewer('raw', RELIABLE)) as viewer:
         viewer.create_timer(0.01, ended.wait)
         words = ('--wait-for', 1, '--seconds', PLAYED)
         with started('camera_player', *words, stdout=subprocess.PIPE) as camera:

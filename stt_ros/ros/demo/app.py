@@ -23,7 +23,7 @@ from stt_ros.ros.demo.children import Children
 from stt_ros.ros.demo.environment import own_network
 from stt_ros.ros.demo.running import Stop, spinning
 from stt_ros.ros.demo.shots import InputError, Source
-from stt_ros.ros.demo.viewer import ALL, StatusLine, Viewer, make_folder, status, write_all
+from stt_ros.ros.demo.viewer import RELIABLE, StatusLine, Viewer, make_folder, status, write_all
 
 # Seconds without a result after the camera's end: the last one has come.
 _QUIET, _QUIET_PROMPTS = 0.6, 3.0
@@ -39,7 +39,7 @@ class Watcher(Viewer):
     """A viewer that also asks the node how it is."""
 
     def __init__(self, transport: str) -> None:
-        super().__init__(transport, ALL)  # the camera is our own
+        super().__init__(transport, RELIABLE)  # the camera is our own
         self._client = self.create_client(GetState, 'stt/get_state')
         self._state = None
         self._prompt = self.create_publisher(PromptArray, 'prompt', 1)

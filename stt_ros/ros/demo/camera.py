@@ -31,7 +31,7 @@ _SETTLING = 0.5
 _LAST = 5.0  # seconds that the last pictures may take to arrive
 # Who asks for all pictures gets them: also those sent before it has learned of the camera, and
 # while others keep the processor busy. They are held only until then.
-_ALL = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
+_RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 PRELOAD_BYTES = 400_000_000  # an input up to this size is decoded before it starts to play
 
 
@@ -43,10 +43,10 @@ class Camera(Node):
         kind, name = Image, 'image'
         if transport == 'compressed':
             kind, name = CompressedImage, f'{self.resolve_topic_name("image")}/compressed'
-        self._image = self.create_publisher(kind, name, _ALL)
-        self._info = self.create_publisher(CameraInfo, 'camera_info', _ALL)
+        self._image = self.create_publisher(kind, name, _RELIABLE)
+        self._info = self.create_publisher(CameraInfo, 'camera_info', _RELIABLE)
         self._mask = has_masks and self.create_publisher(
-            CompressedImage, 'ground_truth/mask/compressed', _ALL
+            CompressedImage, 'ground_truth/mask/compressed', _RELIABLE
         )
 
     def send(self, shot: Shot) -> None:

@@ -30,14 +30,14 @@ from stt_ros.ros.demo.summary import as_text, summarise
 
 # Messages that wait for this process: two seconds and more, if others keep the processor busy.
 _WAITING = 120
-NEWEST = QoSProfile(depth=_WAITING, reliability=ReliabilityPolicy.BEST_EFFORT)
-ALL = QoSProfile(depth=_WAITING, reliability=ReliabilityPolicy.RELIABLE)
+BEST_EFFORT = QoSProfile(depth=_WAITING, reliability=ReliabilityPolicy.BEST_EFFORT)
+RELIABLE = QoSProfile(depth=_WAITING, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class Viewer(Node):
     """Keeps what it receives in ``record``; ``images`` is how it listens to the camera."""
 
-    def __init__(self, transport: str, images: QoSProfile = NEWEST) -> None:
+    def __init__(self, transport: str, images: QoSProfile = BEST_EFFORT) -> None:
         super().__init__('viewer')
         self.record = Record()
         kind, name = Image, 'image'
@@ -47,8 +47,8 @@ class Viewer(Node):
         self.create_subscription(
             CompressedImage, 'ground_truth/mask/compressed', self.record.add_mask, images
         )
-        self.create_subscription(Segmentation, 'stt/segmentation', self._result, ALL)
-        self.create_subscription(SegmentationArray, 'stt/segmentations', self._answer, ALL)
+        self.create_subscription(Segmentation, 'stt/segmentation', self._result, RELIABLE)
+        self.create_subscription(SegmentationArray, 'stt/segmentations', self._answer, RELIABLE)
 
     def _result(self, message: Segmentation) -> None:
         self.record.add_result(message, self._now())
