@@ -12,6 +12,11 @@ from diagnostic_msgs.msg import KeyValue
 
 from stt_ros.gaze.pairing import SECOND
 
+# Seconds without an image, or without a result, after which something is wrong.
+SILENCE = 3.0
+# Seconds: what was dropped before that is over.
+_RECENT = 2.0
+
 
 class Age:
     """How long ago something was, by the node's clock, which may be simulated and go back."""
@@ -53,6 +58,8 @@ class Monitor:
         self._marks: tuple[float, Counter[str]] = (time.monotonic(), Counter())
         self.started = time.monotonic()
         self._last_frame: float | None = None
+        self._last_result = self.started
+        self._rejected = -np.inf, ''
         self._prompt = Age(clock)
 
     def count(self, what: str) -> None:
@@ -66,6 +73,7 @@ class Monitor:
             self.counts['messages rejected'] += 1
             self.counts[f'rejected {source}'] += 1
             self._reasons[f'last reason, {source}'] = reason[:300]
+            self._rejected = time.monotonic(), f'{source}: {reason[:300]}'
 
     def frame(self) -> None:
         """Note that an image came in."""
@@ -84,12 +92,30 @@ class Monitor:
         """Note that a result went out, ``latency`` seconds after its image's stamp (may be NaN)."""
         with self._lock:
             self.counts['frames segmented'] += 1
+            self._last_result = time.monotonic()
             if latency == latency:
                 self._latencies.append(latency)
+
+    def answered(self) -> None:
+        """Note that prompts were answered."""
+        self._last_result = time.monotonic()
+
+    def trouble(self) -> str | None:
+        """Return what keeps results from coming: messages are dropped, and none is of use."""
+        with self._lock:
+            now, (rejected, reason) = time.monotonic(), self._rejected
+            silent = now - self._last_result
+        if now - rejected > _RECENT or silent < SILENCE:
+            return None
+        return f'no result for {silent:.0f} s; {reason}'
 
     def has_frames(self) -> bool:
         """Tell whether any image came since activation."""
         return self._last_frame is not None
+
+    def age(self) -> float:
+        """Seconds since activation."""
+        return time.monotonic() - self.started
 
     def frame_age(self) -> float:
         """Seconds since the last image, or since activation if none came."""

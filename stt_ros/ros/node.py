@@ -15,7 +15,7 @@ from stt_ros.allocator import keep_memory
 from stt_ros.ros import dds
 from stt_ros.ros.inputs import Inputs
 from stt_ros.ros.log import ThrottledLog
-from stt_ros.ros.monitor import Monitor
+from stt_ros.ros.monitor import SILENCE, Monitor
 from stt_ros.ros.outputs import Outputs
 from stt_ros.ros.parameters import Parameters
 from stt_ros.ros.pipeline import Pipeline
@@ -24,9 +24,6 @@ from stt_ros.ros.services import Services
 from stt_ros.segmenter import Segmenter
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-
-# Seconds without an image after which something is wrong.
-CAMERA_TIMEOUT = 3.0
 
 
 class SttNode(LifecycleNode):
@@ -150,15 +147,20 @@ class SttNode(LifecycleNode):
         if not self.pipeline.enabled:
             return DiagnosticStatus.OK, 'paused by ~/enable'
         age = self.monitor.frame_age()
-        if age > CAMERA_TIMEOUT:
+        if age > SILENCE:
             message = f'stale: no image for {age:.0f} s'
             self.log.warning('camera', f'{message}; {self._inputs.why_no_image()}')
             return DiagnosticStatus.WARN, message
-        if self.monitor.prompt_age() is None and not self.pipeline.prompting.active:
-            return DiagnosticStatus.OK, 'waiting for a prompt'
-        if not (self.outputs.wanted() or self.outputs.prompts.wanted()):
+        if not self.get_clock().now().nanoseconds and self.monitor.age() > SILENCE:
+            message = 'use_sim_time is set, but no time has come on /clock'
+            self.log.warning('clock', message)
+            return DiagnosticStatus.WARN, message
+        prompted = self.monitor.prompt_age() is not None or self.pipeline.prompting.active
+        if prompted and not (self.outputs.wanted() or self.outputs.prompts.wanted()):
             return DiagnosticStatus.OK, 'idle: nobody listens to the outputs'
-        return DiagnosticStatus.OK, 'segmenting'
+        if trouble := self.monitor.trouble():
+            return DiagnosticStatus.WARN, trouble
+        return DiagnosticStatus.OK, 'segmenting' if prompted else 'waiting for a prompt'
 
 
 def main(args: list[str] | None = None) -> None:

@@ -170,9 +170,9 @@ class Pipeline:
         return message
 
     def latency(self, header) -> float:
-        """Seconds since an image was taken; NaN when it has no stamp."""
-        taken = nanoseconds(header.stamp)
-        return (self._node.get_clock().now().nanoseconds - taken) / SECOND if taken else math.nan
+        """Seconds since an image was taken; NaN without a stamp, or before simulated time."""
+        taken, now = nanoseconds(header.stamp), self._node.get_clock().now().nanoseconds
+        return (now - taken) / SECOND if taken and now else math.nan
 
     def frame_of(self, header):
         """Return the image message that a prompt's header is about; raises ``GazeError``."""

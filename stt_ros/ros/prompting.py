@@ -228,11 +228,15 @@ class Prompting:
         if request.id > self._forgotten:
             self._age.start()
             self._current = request
-        self._outputs.publish(outcome, self.message)
+        self._publish(outcome)
 
     def _show(self, image, request: Request) -> None:
-        self._outputs.publish(self.answer(image, request), self.message)
+        self._publish(self.answer(image, request))
         self._pipeline.monitor.count('prompt frames answered')
+
+    def _publish(self, outcome: Outcome) -> None:
+        self._outputs.publish(outcome, self.message)
+        self._pipeline.monitor.answered()
 
     def _convert(self, message, number: int, image) -> Request:
         return self.request(image, message.prompts, message.mode, number)
