@@ -117,11 +117,11 @@ def test_fast_dds_profile_brings_every_720p_frame_to_another_process(ros_domain,
     command = [sys.executable, '-c', CAMERA]
     camera = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, bufsize=1)
     context = rclpy.Context()
+    rclpy.init(context=context, domain_id=ros_domain)
+    node = rclpy.create_node('viewer', context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
     try:
-        rclpy.init(context=context, domain_id=ros_domain)
-        node = rclpy.create_node('viewer', context=context)
-        executor = SingleThreadedExecutor(context=context)
-        executor.add_node(node)
         all_arrived = rclpy.task.Future(executor=executor)
         sizes = []
 
@@ -139,6 +139,8 @@ def test_fast_dds_profile_brings_every_720p_frame_to_another_process(ros_domain,
     finally:
         camera.kill()
         camera.communicate()
+        executor.shutdown()
+        node.destroy_node()
         rclpy.shutdown(context=context)
 
 
