@@ -7,7 +7,7 @@ import numpy as np
 import realsense
 from geometry_msgs.msg import PointStamped, PoseStamped, Vector3Stamped
 from realsense import FRAME, SIZE
-from ros_helpers import SECOND, Image
+from ros_helpers import Image
 from ros_messages import picture, raw_image
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
@@ -55,13 +55,14 @@ class Robot:
         del self.bench.results[:]
 
     def header(self, frame_id: str) -> Header:
-        return self.bench.header(frame_id=frame_id)
+        """Return a header of the picture's time, however long ago that was; of now without one."""
+        return self.bench.header(self.image_time or None, frame_id)
 
     def show(self, stamp: int | None = None) -> None:
         """Publish a picture, by default of now, until the node has it."""
-        header = self.bench.header(stamp, FRAME)
-        self.bench.take(raw_image(PIXELS, 'rgb8', header))
-        self.image_header = header
+        self.image_time = self.bench.now() if stamp is None else stamp
+        self.image_header = self.bench.header(self.image_time, FRAME)
+        self.bench.take(raw_image(PIXELS, 'rgb8', self.image_header))
 
     def with_depth(self) -> None:
         if self.depth is None:
@@ -85,8 +86,7 @@ class Robot:
             setattr(info, name, value)
         self.info.publish(info)
         if self.depth is not None:
-            stamp = self.image_header.stamp
-            before = depth_stamp or stamp.sec * SECOND + stamp.nanosec - 7_000
+            before = depth_stamp or self.image_time - 7_000
             self.depth.publish(depth_message(self.bench.header(before, FRAME), self.ENCODING))
 
     def answer(self, publish, drive=None):

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import Point, PointStamped
 from node_process import stt_node
-from ros_helpers import running_bench
+from ros_helpers import SECOND, running_bench
 from ros_messages import picture
 from sensor_msgs.msg import CameraInfo
 
@@ -24,8 +24,8 @@ PIXELS = picture(HEIGHT, WIDTH)
 MEANT = (240.0, 90.0)  # the pixel that somebody looks at
 NORMALIZED, BOTTOM_LEFT = (0.6, 0.3), (0.6, 0.7)
 
-# device: topic of the node, type, numbers, frame_id, stamp ('image': that of the image, 'now': of
-# sending, 0: none), parameters
+# device: topic of the node, type, numbers, frame_id, stamp ('image': that of the image, 'now': a
+# little later, 0: none), parameters
 DEVICES = {
     'rqt_image_view': ('mouse_left', Point, MEANT, None, None, {}),
     'rqt_image_view on the overlay': ('stt/overlay_mouse_left', Point, MEANT, None, None, {}),
@@ -58,17 +58,16 @@ def test_the_pixel_that_is_meant(bench, device):
     topic, kind, (x, y), frame_id, stamp, parameters = DEVICES[device]
     assert not bench.set(**{'gaze_space': 'auto', 'mode': 'on_prompt', **parameters})
     bench.clear()
-    header = bench.show(PIXELS)
+    taken = bench.now()
+    header = bench.show(PIXELS, taken)
     del bench.results[:]
     publisher = bench.node.create_publisher(kind, topic, 10)
     bench.until(publisher.get_subscription_count)
     message = Point(x=x, y=y)
     if kind is PointStamped:
         message = PointStamped(point=message)
-        times = {'image': None, 'now': bench.now(), 0: 0}
+        times = {'image': taken, 'now': taken + SECOND // 50, 0: 0}
         message.header = bench.header(times[stamp], frame_id)
-        if stamp == 'image':
-            message.header.stamp = header.stamp
     result = bench.until(lambda: bench.results, again=lambda: publisher.publish(message))[0]
     assert math.dist((result.gaze.x, result.gaze.y), MEANT) <= 2
     assert result.header == header

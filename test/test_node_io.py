@@ -2,6 +2,7 @@
 """Camera and gaze messages in, masks out: over DDS, the node in a process of its own."""
 
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -142,15 +143,18 @@ def test_gaze_is_interpolated_at_the_stamp_of_the_image(bench):
 
 def test_one_id_per_click_and_one_for_a_stream(bench):
     ids = []
-    for prompt in (bench.gaze, bench.gaze, bench.click, bench.click, bench.gaze):
-        x = 30.0 + len(ids)
+    for kind in ('gaze', 'gaze', 'click', 'click', 'gaze'):
+        x, taken = 30.0 + len(ids), bench.now()
 
         def answered(x=x):
             return next((r.gaze_id for r in bench.results if r.gaze.x == x), None)
 
-        bench.show(picture())
-        prompt(x, 40.0)
-        ids.append(bench.until(answered, again=lambda: bench.image(picture())))
+        bench.show(picture(), taken)
+        if kind == 'gaze':
+            bench.gaze(x, 40.0, taken)
+        else:
+            bench.click(x, 40.0)
+        ids.append(bench.until(answered, again=partial(bench.image, picture(), taken)))
     stream, same, click, other, again = ids
     assert stream == same
     assert [click, other, again] == [stream + 1, stream + 2, stream + 3]

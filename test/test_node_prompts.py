@@ -50,9 +50,9 @@ PROMPTS = {
 @pytest.mark.parametrize('kind', PROMPTS)
 def test_every_prompt_in_every_mode(bench, mode, kind):
     bench.set(mode=mode)
-    bench.show(PIXELS)
 
     def prompt():
+        bench.show(PIXELS)  # stamped prompts mean a picture of their time
         PROMPTS[kind](bench, 41.5, 30.25)
         if mode == 'continuous':
             bench.image(PIXELS)
@@ -211,5 +211,7 @@ SPACES = [
 @pytest.mark.parametrize(('kind', 'space', 'sent', 'pixel'), SPACES)
 def test_spaces_whatever_the_frame_says(bench, kind, space, sent, pixel):
     bench.set(mode='on_prompt', **{f'{kind}_space': space})
-    getattr(bench, kind)(*sent, frame_id='map', z=3.0)
+    taken = bench.now()
+    bench.show(PIXELS, taken)
+    getattr(bench, kind)(*sent, taken, frame_id='map', z=3.0)
     bench.until(lambda: pixel in gazes(bench))
