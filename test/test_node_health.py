@@ -96,7 +96,8 @@ def test_simulated_time_that_does_not_begin(timeless):
     )
     assert bench._statuses[-1]['level'] == WARN
     bench.process.wait_for_log(f'WARN.*clock: {words}')
-    assert bench.results and all(math.isnan(result.latency) for result in bench.results)
+    bench.until(lambda: bench.results, again=send, every=0.1)
+    assert all(math.isnan(result.latency) for result in bench.results)
     assert bench._statuses[-1]['latency p50 (ms)'] == 'none yet'
     clock = bench.node.create_publisher(Clock, '/clock', 10)
     now = Clock(clock=bench.header(bench.now()).stamp)
