@@ -78,6 +78,17 @@ def test_each_frame_gets_the_gaze_of_its_time(bench):
         sees(bench, at, 10 + at / 5)
 
 
+def test_images_that_come_seconds_late(bench):
+    """As over a slow network: the gaze of their time is still known, up to max_sync_offset."""
+    bench.set(max_sync_offset=4.0)
+    look(bench, *[(10 + i, 20) for i in range(43)], every=70)
+    name = 'gaze samples without confidence'
+    before = int(bench.diagnostics().get(name, 0))
+    look(bench, (0, 0), start=3000, z=0.0)  # the last one
+    bench.diagnostics(lambda values: int(values.get(name, 0)) > before)
+    sees(bench, 140, 12)
+
+
 def test_a_tracker_that_has_stopped(bench):
     look(bench, (60, 40), (60, 40))
     sees(bench, 100, 60)

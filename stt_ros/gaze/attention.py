@@ -53,13 +53,16 @@ class Attention:
         with self._lock:
             return Target(self._new_id(), (x, y))
 
-    def gaze(self, time: int, x: float, y: float, many: int = 1, stamped: bool = True) -> Target:
+    def gaze(
+        self, time: int, x: float, y: float, many: int = 1, stamped: bool = True, limit: int = 0
+    ) -> Target:
         """Add a sample (time in ns) of a gaze stream, which is one prompt until it is forgotten.
 
         Samples of a stream that is not ``stamped`` have the time of the frame they came after, and
-        do not grow old.
+        do not grow old. Frames may come up to ``limit`` ns late.
         """
         with self._lock:
+            self._track.span = max(GazeTrack.SPAN, limit)
             self._stamped = stamped
             if not len(self._track):
                 self._stream_id = self._new_id()

@@ -84,8 +84,10 @@ class StampWatch:
 class GazeTrack:
     """The recent samples of one gaze stream, in order of time."""
 
-    def __init__(self, span: int = 2 * SECOND) -> None:
-        self._span = span
+    SPAN = 2 * SECOND
+
+    def __init__(self, span: int = SPAN) -> None:
+        self.span = span  # ns that are kept
         self._times: list[int] = []
         self._points: list[Point | None] = []  # None: from here on nobody looks
 
@@ -152,7 +154,7 @@ class GazeTrack:
         else:
             self._times.insert(at, time)
             self._points.insert(at, point)
-        old = bisect_left(self._times, self._times[-1] - self._span)
+        old = bisect_left(self._times, self._times[-1] - self.span)
         del self._times[:old], self._points[:old]
 
 

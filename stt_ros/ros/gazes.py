@@ -193,7 +193,9 @@ class Gazes:
             return None
         if mode == 'every_sample':
             at = time or nanoseconds(frame.header.stamp)
-            target = self._attention.gaze(at, *sample.point, self._many(), stamped=time != 0)
+            target = self._attention.gaze(
+                at, *sample.point, self._many(), stamped=time != 0, limit=self._limit()
+            )
             return Pointed(frame, target, 'sample')
         if sample.prompt is None:
             return None
@@ -214,7 +216,7 @@ class Gazes:
         if held is None:
             self._attention.lose(at)
         elif self._attention.looking():
-            self._attention.gaze(at, *held, self._many(), stamped=time != 0)
+            self._attention.gaze(at, *held, self._many(), stamped=time != 0, limit=self._limit())
 
     def _follows(self) -> bool:
         """Tell whether frames look for their gaze, and not gazes for their frame."""
