@@ -22,8 +22,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from stt_ros.ros.demo import sources
 from stt_ros.ros.demo.children import _die_with_parent
-from stt_ros.ros.demo.running import Stop, spinning
-from stt_ros.ros.demo.viewer import BEST_EFFORT, RELIABLE, Viewer
+from stt_ros.ros.demo.running import BEST_EFFORT, RELIABLE, Stop, spinning
+from stt_ros.ros.demo.viewer import Viewer
 
 PLAYED = 1.6  # seconds of the dog clip: 40 pictures
 

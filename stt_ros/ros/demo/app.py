@@ -21,9 +21,9 @@ from stt_ros.msg import PromptArray
 from stt_ros.ros.demo import prompts, sources
 from stt_ros.ros.demo.children import Children
 from stt_ros.ros.demo.environment import own_network
-from stt_ros.ros.demo.running import Stop, spinning
+from stt_ros.ros.demo.running import RELIABLE, Stop, spinning
 from stt_ros.ros.demo.shots import InputError, Source
-from stt_ros.ros.demo.viewer import RELIABLE, StatusLine, Viewer, make_folder, status, write_all
+from stt_ros.ros.demo.viewer import StatusLine, Viewer, make_folder, status, write_all
 
 # Seconds without a result after the camera's end: the last one has come.
 _QUIET, _QUIET_PROMPTS = 0.6, 3.0

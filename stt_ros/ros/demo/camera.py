@@ -17,21 +17,17 @@ from collections.abc import Iterator, Sequence
 
 from rclpy.duration import Duration
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from stt_ros.ros.demo import sources
-from stt_ros.ros.demo.running import Stop, spinning
+from stt_ros.ros.demo.running import RELIABLE, Stop, spinning
 from stt_ros.ros.demo.shots import InputError, Shot, Source
 
 # Seconds. A publisher learns that it has a subscriber, but not when that one has learned of it, and
 # until then the subscriber hears nothing.
 _SETTLING = 0.5
 _LAST = 5.0  # seconds that the last pictures may take to arrive
-# Who asks for all pictures gets them: also those sent before it has learned of the camera, and
-# while others keep the processor busy. They are held only until then.
-_RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 PRELOAD_BYTES = 400_000_000  # an input up to this size is decoded before it starts to play
 
 
@@ -43,10 +39,10 @@ class Camera(Node):
         kind, name = Image, 'image'
         if transport == 'compressed':
             kind, name = CompressedImage, f'{self.resolve_topic_name("image")}/compressed'
-        self._image = self.create_publisher(kind, name, _RELIABLE)
-        self._info = self.create_publisher(CameraInfo, 'camera_info', _RELIABLE)
+        self._image = self.create_publisher(kind, name, RELIABLE)
+        self._info = self.create_publisher(CameraInfo, 'camera_info', RELIABLE)
         self._mask = has_masks and self.create_publisher(
-            CompressedImage, 'ground_truth/mask/compressed', _RELIABLE
+            CompressedImage, 'ground_truth/mask/compressed', RELIABLE
         )
 
     def send(self, shot: Shot) -> None:

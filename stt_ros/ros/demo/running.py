@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the demo's processes share: a node that spins beside the main thread, and exact waiting."""
+"""What the demo's processes share: QoS, a node that spins beside the main thread, exact waiting."""
 
 from __future__ import annotations
 
@@ -13,10 +13,18 @@ from typing import TypeVar
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
 from stt_ros.allocator import keep_memory
 from stt_ros.ros import dds
+
+# Messages that wait for a process: two seconds and more, if others keep the processor busy.
+_WAITING = 120
+# Who asks for all gets them, also those sent before it has learned of the sender, which holds them
+# only until then.
+RELIABLE = QoSProfile(depth=_WAITING, reliability=ReliabilityPolicy.RELIABLE)
+BEST_EFFORT = QoSProfile(depth=_WAITING, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 AnyNode = TypeVar('AnyNode', bound=Node)
 

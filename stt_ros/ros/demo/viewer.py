@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -24,14 +24,9 @@ from stt_ros import pictures
 from stt_ros.msg import Segmentation, SegmentationArray
 from stt_ros.ros.demo import report
 from stt_ros.ros.demo.record import Progress, Record
-from stt_ros.ros.demo.running import Stop, spinning
+from stt_ros.ros.demo.running import BEST_EFFORT, RELIABLE, Stop, spinning
 from stt_ros.ros.demo.shots import TRANSPORTS, InputError
 from stt_ros.ros.demo.summary import as_text, summarise
-
-# Messages that wait for this process: two seconds and more, if others keep the processor busy.
-_WAITING = 120
-BEST_EFFORT = QoSProfile(depth=_WAITING, reliability=ReliabilityPolicy.BEST_EFFORT)
-RELIABLE = QoSProfile(depth=_WAITING, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class Viewer(Node):
