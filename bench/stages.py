@@ -19,7 +19,7 @@ from stt_ros.allocator import keep_memory
 from stt_ros.engines import ENGINES, EngineError
 from stt_ros.errors import WeightsError
 from stt_ros.frame import Frame
-from stt_ros.segmenter import Segmenter
+from stt_ros.segmenter import Segmenter, look
 
 SIZES = [(640, 480), (854, 480), (1280, 720), (1920, 1080), (3840, 2160)]
 PRECISIONS = ('auto', 'fp32')
@@ -130,25 +130,23 @@ def _networks(models, chosen: list[str] | None, device: str, threads: int) -> li
 
 def _common(frame: np.ndarray, image: np.ndarray, gaze, network: Network, baseline) -> Tasks:
     """Return the tasks in which no network takes part."""
-    pattern, size = network.engine.pattern, image.shape[:2]
-    tokens, valid = (a[None] for a in pattern.foveate(image, gaze))
-    logits = network.engine.run(tokens, valid, best_only=True)[0][0, 0]
-    paint = partial(pattern.paint, logits, gaze, size)
-    roi = pattern.bounding_roi(logits > 0, gaze, size)
-    jpeg = messages.jpeg(image)
     [result] = Segmenter(network.engine).segment(image, [gaze])
+    view, logits = result.view, result.hypotheses[0].logits
+    paint = partial(view.paint, logits)
+    roi = view.pattern.bounding_roi(logits > 0, view.centre, view.size)
+    jpeg = messages.jpeg(image)
     masks = baseline.segment(image, gaze)
     tasks = {
         (OURS, 'decode raw'): messages.decoder(messages.raw(frame)),
         (BASELINE, 'decode raw'): partial(baseline.decode_raw, frame.data, frame.shape),
         (OURS, 'decode JPEG'): messages.decoder(jpeg),
         (BASELINE, 'decode JPEG'): partial(baseline.decode_jpeg, jpeg.data),
-        (OURS, 'foveate'): partial(pattern.foveate, frame, gaze),
+        (OURS, 'foveate'): partial(_look, network, frame, gaze),
         (BASELINE, 'foveate'): partial(baseline.foveate, frame, gaze),
         (OURS, 'paint nearest, whole image'): paint,
         (OURS, 'paint bilinear, whole image'): partial(paint, 'bilinear'),
         (OURS, 'paint bilinear, region of the mask'): partial(paint, 'bilinear', roi),
-        (BASELINE, 'paint'): partial(baseline.paint, torch.from_numpy(logits), gaze, size),
+        (BASELINE, 'paint'): partial(baseline.paint, torch.from_numpy(logits), gaze, view.size),
     }
     if messages.WITH_ROS:
         tasks[OURS, 'publish'] = partial(messages.publish, result)
@@ -157,7 +155,7 @@ def _common(frame: np.ndarray, image: np.ndarray, gaze, network: Network, baseli
 
 
 def _of_network(frame: np.ndarray, gaze, network: Network) -> Tasks:
-    tokens, valid = (a[None] for a in network.engine.pattern.foveate(frame, gaze))
+    _, tokens, valid = _look(network, frame, gaze)
     tasks = network.transfers(tokens, network.engine.run(tokens, valid)[0])
     tasks['network'] = partial(network.run, tokens, valid)
     tasks['segment: frame to 3 masks'] = partial(_segment, Segmenter(network.engine), frame, gaze)
@@ -170,6 +168,12 @@ def _of_baseline(frame, gaze, label: str, baseline: Baseline, run: Watched) -> T
         'segment': partial(baseline.segment, frame, gaze),
     }
     return {(BASELINE, stage, _ANY, label): task for stage, task in tasks.items()}
+
+
+def _look(network: Network, frame: np.ndarray, gaze: tuple[int, int]):
+    """Read the frame as the node does: large ones made smaller, where the model wants that."""
+    pattern = network.engine.pattern
+    return look(Frame(frame), [gaze], pattern, pattern.scale_for(frame.shape[:2]))
 
 
 def _segment(segmenter: Segmenter, image: np.ndarray, gaze: tuple[int, int]) -> list[tuple]:

@@ -119,6 +119,11 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--precision', default='auto', choices=PRECISIONS)
     parser.add_argument('--engine', default='auto', choices=ENGINES, help='what runs the network')
     parser.add_argument(
+        '--scale', type=int, default=0, choices=range(17), metavar='N',
+        help='pixels of the image, each way, that the network reads as one; 0: chosen by model and '
+        'size of the image',
+    )  # fmt: skip
+    parser.add_argument(
         '--interpolation', default='bilinear', choices=('nearest', 'bilinear'),
         help='how the mask is painted: nearest as published, bilinear has smoother borders',
     )  # fmt: skip
@@ -221,8 +226,9 @@ def _segmenter(arguments: argparse.Namespace):
     from stt_ros.segmenter import Segmenter
 
     return Segmenter.create(
-        arguments.weights, arguments.device, arguments.precision, arguments.engine
-    )
+        arguments.weights, arguments.device, arguments.precision, arguments.engine,
+        scale=arguments.scale,
+    )  # fmt: skip
 
 
 def _window(arguments: argparse.Namespace) -> None:

@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
@@ -33,23 +33,44 @@ _FAR = 2**40
 class FoveationPattern:
     """Token size in pixels, and per level (innermost first) a stride and a grid size.
 
+    ``usual_side`` is the longer side in pixels of the images that a network was taught with, 0 if
+    it takes all sizes alike, as the published ones do.
     Raises ``ValueError`` naming the level and its numbers when the levels do not nest.
     """
 
     token_size: int
     strides: tuple[int, ...]
     grid_sizes: tuple[int, ...]
+    usual_side: int = field(default=0, compare=False)
 
     def __post_init__(self) -> None:
         for name in ('strides', 'grid_sizes'):
             object.__setattr__(self, name, _whole(name, getattr(self, name)))
         _whole('token_size', (self.token_size,))
+        if _whole('usual_side', (self.usual_side,))[0] < 0:
+            raise ValueError(f'usual_side is {self.usual_side}: must be 0 or more')
         check_pattern(self.token_size, self.strides, self.grid_sizes)
 
     @classmethod
     def standard(cls) -> FoveationPattern:
         """Return the pattern of the published models: 172 tokens over 1280 x 1280 pixels."""
         return cls(16, (1, 2, 4, 6, 8), (4, 4, 6, 8, 10))
+
+    @classmethod
+    def of_default_model(cls) -> FoveationPattern:
+        """Return the same for a network that was taught with images of 800 pixels or so."""
+        return replace(cls.standard(), usual_side=800)
+
+    def scaled(self, factor: int) -> FoveationPattern:
+        """Return the pattern whose boxes are ``factor`` times as wide, so that it sees as far.
+
+        It lies on an image as this pattern lies on the image made smaller by that factor.
+        """
+        return self if factor == 1 else _scaled(self, factor)
+
+    def scale_for(self, size: tuple[int, int]) -> int:
+        """Return the whole factor by which an image (H, W) comes nearest to the usual size."""
+        return max(1, round(max(size) / self.usual_side)) if self.usual_side else 1
 
     @property
     def receptive_field(self) -> int:
@@ -235,6 +256,12 @@ class FoveationPattern:
                 if first < last:
                     lines[:first] = lines[first]
                     lines[last:] = lines[last - 1]
+
+
+@lru_cache
+def _scaled(pattern: FoveationPattern, factor: int) -> FoveationPattern:
+    strides = tuple(stride * factor for stride in pattern.strides)
+    return FoveationPattern(pattern.token_size, strides, pattern.grid_sizes)
 
 
 def _whole(name: str, numbers: Sequence) -> tuple[int, ...]:

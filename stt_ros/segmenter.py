@@ -25,15 +25,26 @@ class View:
     gaze: tuple[float, float]
     size: tuple[int, int]
     tokens: np.ndarray  # (N, 3, T, T) uint8, RGB
+    scale: int = 1  # the image was made so many times smaller before the network's pattern read it
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """The point (x, y) in pixels that the pattern lies around: the gaze, in steps of scale."""
+        x, y = _shrunk(self.gaze, self.scale)
+        return x * self.scale, y * self.scale
 
     @cached_property
     def areas(self) -> np.ndarray:
         """Pixels of the image behind each value, (N, T, T) int32."""
-        return self.pattern.cell_areas(self.gaze, self.size)
+        return self.pattern.cell_areas(self.centre, self.size)
+
+    def paint(self, values: np.ndarray, interpolation: str = 'nearest', roi=None) -> np.ndarray:
+        """Paint foveated values into the image; see ``FoveationPattern.paint``."""
+        return self.pattern.paint(values, self.centre, self.size, interpolation, roi)
 
     def picture(self) -> np.ndarray:
         """What the network saw, (H, W, 3) uint8 RGB; black outside the receptive field."""
-        return self.pattern.paint(self.tokens, self.gaze, self.size)
+        return self.paint(self.tokens)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +87,8 @@ class Hypothesis:
     @cached_property
     def _painted(self) -> tuple[tuple[int, int, int, int], np.ndarray]:
         view = self.view
-        roi = view.pattern.bounding_roi(self.logits > self.threshold, view.gaze, view.size)
-        painted = view.pattern.paint(self.logits, view.gaze, view.size, self.interpolation, roi)
+        roi = view.pattern.bounding_roi(self.logits > self.threshold, view.centre, view.size)
+        painted = view.paint(self.logits, self.interpolation, roi)
         inside = painted > self.threshold
         x, y, width, height = masks.bounding_box(inside)
         crop = inside[y : y + height, x : x + width]
@@ -100,8 +111,17 @@ class Segmentation:
 class Segmenter:
     """A loaded network and the way from a frame to masks."""
 
-    def __init__(self, engine: engines.Engine) -> None:
+    def __init__(self, engine: engines.Engine, scale: int = 0) -> None:
+        """Segment with an engine; it is closed with the segmenter.
+
+        ``scale``: how many pixels of the image, each way, the network reads as one; 0: so many
+        that the image is about as large as those that the network was trained on.
+        Raises ``ValueError`` for a scale below 0.
+        """
+        if scale < 0:
+            raise ValueError(f'scale is {scale}; allowed: 0 or more')
         self.engine = engine
+        self.scale = scale
 
     @classmethod
     def create(
@@ -112,9 +132,11 @@ class Segmenter:
         engine: str = 'auto',
         threads: int | None = None,
         compiled: bool = False,
+        scale: int = 0,
     ) -> Segmenter:
         """Load a model; see ``stt_ros.engines.create`` for the values and errors."""
-        return cls(engines.create(weights, device, precision, engine, threads, compiled))
+        made = engines.create(weights, device, precision, engine, threads, compiled)
+        return cls(made, scale)
 
     @property
     def pattern(self) -> FoveationPattern:
@@ -140,16 +162,14 @@ class Segmenter:
         if np.ndim(gazes) != 2 and len(gazes):
             raise ValueError(f'gazes are {gazes!r}; expected a list of points [(x, y), ...]')
         gazes = [check_inside(gaze, frame.size) for gaze in gazes]
+        scale = self.scale or self.pattern.scale_for(frame.size)
         results: list[Segmentation] = []
         for start in range(0, len(gazes), MAX_BATCH):
             batch = gazes[start : start + MAX_BATCH]
-            tokens, valid = self.pattern.foveate(frame.pixels, np.array(batch), frame.filler)
-            if frame.reversed:
-                tokens = tokens[:, :, ::-1]  # put right by the copy that engines make anyway
+            views, tokens, valid = look(frame, batch, self.pattern, scale)
             logits, ious = self.engine.run(tokens, valid, best_only)
-            for gaze, seen, maps, scores in zip(batch, tokens, logits, ious, strict=True):
+            for view, maps, scores in zip(views, logits, ious, strict=True):
                 # Copies: a result that is kept must not keep the whole batch.
-                view = View(self.pattern, gaze, frame.size, seen.copy())
                 ranked = tuple(
                     Hypothesis(view, maps[k].copy(), float(scores[k]), interpolation, threshold)
                     for k in np.argsort(-scores, kind='stable')
@@ -175,6 +195,29 @@ def check_inside(gaze: Sequence[float], size: tuple[int, int]) -> tuple[float, f
             f'x must be in [0, {size[1]}), y in [0, {size[0]})'
         )
     return x, y
+
+
+def look(
+    frame: Frame, gazes: list[tuple[float, float]], pattern: FoveationPattern, scale: int = 1
+) -> tuple[list[View], np.ndarray, np.ndarray]:
+    """Read a frame, made ``scale`` times smaller, around K gazes (x, y) in it.
+
+    Returns the views and what an engine gets: RGB tokens (K, N, 3, T, T) and valid (K, N).
+    """
+    pixels = frame.pixels if scale == 1 else frame.shrunk(scale).pixels
+    at = np.array([_shrunk(gaze, scale) for gaze in gazes])
+    tokens, valid = pattern.foveate(pixels, at, frame.filler)
+    if frame.reversed:
+        tokens = tokens[:, :, ::-1]  # put right by the copies: here and in the engines
+    laid, size = pattern.scaled(scale), frame.size
+    views = [View(laid, g, size, t.copy(), scale) for g, t in zip(gazes, tokens, strict=True)]
+    return views, tokens, valid
+
+
+def _shrunk(gaze: tuple[float, float], scale: int) -> tuple[float, float]:
+    """Return a gaze (x, y) in pixels of the image made smaller, whole ones if it is."""
+    x, y = gaze
+    return gaze if scale == 1 else (x // scale, y // scale)
 
 
 def _as_frame(image: np.ndarray) -> Frame:

@@ -11,16 +11,18 @@ import torch
 from stt_ros import download, weights_io
 from stt_ros.errors import DownloadError, UnknownModelError
 from stt_ros.errors import WeightsError as WeightsError
+from stt_ros.foveation import FoveationPattern
 from stt_ros.model import ModelConfig, SegmentThisThing
 
 CONFIGS = {
     'stt-s': ModelConfig(
-        6, 192, 3, decoder_width=128, decoder_mlp=512, pixel_channels=16, calibration=9
+        6, 192, 3, decoder_width=128, decoder_mlp=512, pixel_channels=16, calibration=9,
+        pattern=FoveationPattern.of_default_model(),
     ),
     'stt-b': ModelConfig(12, 768, 12),
     'stt-l': ModelConfig(24, 1024, 16),
     'stt-h': ModelConfig(32, 1280, 16),
-}
+}  # fmt: skip
 DEFAULT = 'stt-s'
 EMBEDDED = {'stt-s': Path(__file__).parent / 'weights' / 'stt-s.safetensors'}
 PUBLISHED = {

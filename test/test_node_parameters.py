@@ -82,6 +82,17 @@ def test_interpolation_and_threshold(bench, segmenter, interpolation, threshold)
     assert min(agreement, key=lambda name: max(agreement[name])) == interpolation
 
 
+def test_scale(segmenter):
+    with running_bench('-p', 'scale:=3') as bench:
+        header = bench.show(PIXELS)
+        bench.look_at(*GAZE)
+        mask = to_array(bench.result_of(header).hypotheses[0].mask) > 0
+    [expected] = Segmenter(segmenter.engine, scale=3).segment(PIXELS, [GAZE])
+    [as_it_is] = segmenter.segment(PIXELS, [GAZE])
+    np.testing.assert_array_equal(mask, expected.hypotheses[0].crop)
+    assert mask.shape != as_it_is.hypotheses[0].crop.shape
+
+
 def test_extreme_thresholds(bench, segmenter):
     nothing, all_seen = (result_with(bench, mask_threshold=t) for t in (20.0, -20.0))
     for hypothesis in nothing.hypotheses:
@@ -167,7 +178,7 @@ def test_wrong_types_are_refused(bench):
 def test_parameters_of_configure_are_refused_while_configured(bench):
     other = {
         'weights': 'stt-b', 'engine': 'torch', 'device': 'cpu', 'precision': 'fp32',
-        'cpu_threads': 2, 'torch_compile': True, 'image_transport': 'compressed',
+        'cpu_threads': 2, 'torch_compile': True, 'scale': 1, 'image_transport': 'compressed',
         'text_model': 'clipseg', 'speech_model': 'whisper', 'example_model': 'facebook/dinov2-base',
         'label_model': 'x', 'vocabulary': 'mug, spoon', 'local_files_only': True,
         'gaze_confidence': 'z',

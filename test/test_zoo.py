@@ -15,6 +15,7 @@ from stt_ros.foveation import FoveationPattern
 from stt_ros.model import ModelConfig, SegmentThisThing
 
 MICRO = ModelConfig(1, 48, 3, decoder_width=64, decoder_mlp=96)
+MICRO_FIELDS = dataclasses.asdict(MICRO)
 OTHER = ModelConfig(2, 32, 2, decoder_width=32, decoder_mlp=64)
 
 
@@ -270,8 +271,11 @@ def test_another_network_altogether(saved):
 @pytest.mark.parametrize(
     'config',
     ['not json', '[]', '{"depth": 2}', '{"depth": "x", "width": 8, "heads": 1}', '{"colour": 1}']
-    + [json.dumps({**dataclasses.asdict(MICRO), 'pattern': {'token_size': 0}})],
-    ids=['text', 'list', 'incomplete', 'type', 'field', 'pattern'],
+    + [
+        json.dumps({**MICRO_FIELDS, 'pattern': {**MICRO_FIELDS['pattern'], **wrong}})
+        for wrong in ({'token_size': 0}, {'usual_side': -1}, {'usual_side': 1.5})
+    ],
+    ids=['text', 'list', 'incomplete', 'type', 'field', 'pattern', 'negative', 'fraction'],
 )
 def test_broken_metadata(tmp_path, state, config):
     path = tmp_path / 'weights.safetensors'

@@ -17,8 +17,10 @@ import numpy as np
 import torch
 
 from stt_ros.foveation import FoveationPattern
+from stt_ros.frame import Frame
 from stt_ros.masks import interior_point, iou
 from stt_ros.model import normalise
+from stt_ros.segmenter import look
 from training import data, real, scenes
 from training.bank import Bank
 
@@ -29,13 +31,11 @@ SIZES = ((0, 32), (32, 96), (96, 192), (192, 10**6))  # sqrt of the area in px
 @torch.inference_mode()
 def segment(model, image: np.ndarray, at) -> tuple[np.ndarray, np.ndarray]:
     """Masks (3, H, W) bool and predicted IoUs (3,) for one gaze in an RGB image."""
-    tokens, valid = PATTERN.foveate(image, at)
-    logits, ious = model(normalise(torch.from_numpy(tokens)[None]), torch.from_numpy(valid)[None])
+    scale = model.config.pattern.scale_for(image.shape[:2])
+    [view], tokens, valid = look(Frame(image), [at], PATTERN, scale)
+    logits, ious = model(normalise(torch.from_numpy(tokens)), torch.from_numpy(valid))
     logits = logits[0].float().numpy()
-    masks = [
-        PATTERN.paint(hypothesis, at, image.shape[:2], interpolation='bilinear') > 0
-        for hypothesis in logits
-    ]
+    masks = [view.paint(hypothesis, 'bilinear') > 0 for hypothesis in logits]
     return np.stack(masks), ious[0].float().numpy()
 
 

@@ -74,7 +74,7 @@ def _add_border(strongest: np.ndarray, seen: Hypothesis) -> None:
     x, y, width, height = seen.box
     left, top = max(x - 2, 0), max(y - 2, 0)
     roi = (left, top, min(x + width + 2, size[1]) - left, min(y + height + 2, size[0]) - top)
-    logits = view.pattern.paint(seen.logits, view.gaze, size, seen.interpolation, roi)
+    logits = view.paint(seen.logits, seen.interpolation, roi)
     logits = np.clip(logits - seen.threshold, -30, 30)
     probability = (1 / (1 + np.exp(-logits))).astype(np.float32)
     slope = cv2.magnitude(*(cv2.Sobel(probability, cv2.CV_32F, *d) for d in ((1, 0), (0, 1))))

@@ -53,6 +53,7 @@ class SttNode(LifecycleNode):
                 **chosen,
                 threads=self.parameters['cpu_threads'],
                 compiled=self.parameters['torch_compile'],
+                scale=self.parameters['scale'],
             )
             self.segmenter.warm_up()
             self.outputs = Outputs(self)

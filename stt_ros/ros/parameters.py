@@ -75,6 +75,10 @@ TABLE = (
          low=0, high=256),
     Spec('torch_compile', False, CONFIGURE,
          'Have PyTorch compile the network: some minutes at every start, faster afterwards.'),
+    Spec('scale', 0, CONFIGURE,
+         'Pixels of the image, each way, that the network reads as one; 0: the default model makes '
+         'images of 1200 pixels and more about as small as those it was trained on; 1: never, for '
+         'small things in large images.', low=0, high=16),
     Spec('image_transport', 'raw', CONFIGURE,
          'raw subscribes to the image topic, compressed to its /compressed.',
          ('raw', 'compressed')),

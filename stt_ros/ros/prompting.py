@@ -69,9 +69,10 @@ class Prompting:
         self._node = node
         self._pipeline = pipeline
         self._engine = SharedEngine(node.segmenter.engine, pipeline.worker)
-        self._segmenter = Segmenter(self._engine)
+        self._segmenter = Segmenter(self._engine, node.segmenter.scale)
         # For lists of points: like single ones they are answered to the end, also at the node's.
-        self.segmenter = Segmenter(SharedEngine(node.segmenter.engine, pipeline.worker))
+        engine = SharedEngine(node.segmenter.engine, pipeline.worker)
+        self.segmenter = Segmenter(engine, node.segmenter.scale)
         self._models = node.prompt_models
         self._ids = itertools.count(1)
         self._current: Request | None = None  # what is applied to every new frame

@@ -17,6 +17,7 @@ from stt_ros.ros.demo.record import Found, Moment
 from stt_ros.ros.demo.shots import InputError
 from stt_ros.ros.demo.summary import hypothesis_mask, scores
 from stt_ros.ros.images import to_frame
+from stt_ros.segmenter import look
 
 COLUMNS, ROWS = 4, 3
 _TILE_WIDTH, _GAP = 480, 8  # pixels
@@ -156,11 +157,11 @@ def steps(moments: Moments) -> np.ndarray | None:
         return None
     # By the human masks where there are any, else by what the network thinks of itself.
     best = max(done, key=lambda m: (scores(m) or [m.result.hypotheses[0].predicted_iou])[0])
-    frame, pattern = to_frame(best.image), FoveationPattern.standard()
+    frame, pattern = to_frame(best.image), FoveationPattern.of_default_model()
     image = np.ascontiguousarray(frame.rgb())
     gaze = best.result.gaze.x, best.result.gaze.y
-    tokens, valid = pattern.foveate(image, gaze)
-    seen = pattern.paint(tokens, gaze, frame.size)
+    [view], _, valid = look(frame, [gaze], pattern, pattern.scale_for(frame.size))
+    seen = view.picture()
     looking = visualize.overlay(image, None, gaze)
     many = best.found is not None and best.found.count > 1
     which = 'one of the gazes' if many else 'a gaze'

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Large images are made smaller before they are read; masks are of the image all the same."""
+
+import golden
+import numpy as np
+import pytest
+import torch
+from foveation_patterns import STANDARD, patterns
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stt_ros.frame import Frame
+from stt_ros.model import ModelConfig, SegmentThisThing
+from stt_ros.segmenter import Segmenter
+from stt_ros.weights_io import save
+
+SMALL = golden.image(21, 96, 128)
+
+
+def enlarged(image, factor):
+    """Return an image with each pixel repeated, so that nothing is lost when it is shrunk."""
+    return image.repeat(factor, 0).repeat(factor, 1)
+
+
+@pytest.fixture(scope='module')
+def engine(tmp_path_factory):
+    """Return an engine of random weights that is used to no size of image."""
+    torch.manual_seed(5)
+    path = tmp_path_factory.mktemp('weights') / 'small.safetensors'
+    save(SegmentThisThing(ModelConfig(1, 32, 2, decoder_width=32, decoder_mlp=64)), path, 'small')
+    return Segmenter.create(str(path), device='cpu', precision='fp32', engine='torch').engine
+
+
+@given(
+    patterns().filter(lambda pattern: pattern.receptive_field % 2 == 0),
+    st.integers(1, 20), st.integers(1, 20), st.integers(2, 5), st.data(),
+)  # fmt: skip
+def test_a_scaled_pattern_lies_on_an_image_as_its_own_on_the_smaller_one(
+    pattern, height, width, factor, data
+):
+    image = golden.image(3, height, width)
+    x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+    tokens, valid = pattern.foveate(image, (x, y))
+    scaled = pattern.scaled(factor)
+    large = scaled.foveate(enlarged(image, factor), (x * factor, y * factor))
+    np.testing.assert_array_equal(large[0], tokens)
+    np.testing.assert_array_equal(large[1], valid)
+    painted = scaled.paint(tokens, (x * factor, y * factor), (height * factor, width * factor))
+    np.testing.assert_array_equal(
+        painted, enlarged(pattern.paint(tokens, (x, y), (height, width)), factor)
+    )
+
+
+@pytest.mark.parametrize('factor', [2, 3])
+def test_a_shrunk_image_has_the_masks_of_the_small_one(engine, factor):
+    gazes = [(40, 30), (127, 95), (0, 50)]
+    beside = [(x * factor + factor - 0.5, y * factor) for x, y in gazes]
+    expected = Segmenter(engine).segment(SMALL, gazes, 'nearest')
+    results = Segmenter(engine, factor).segment(enlarged(SMALL, factor), beside, 'nearest')
+    for small, large, gaze in zip(expected, results, beside, strict=True):
+        assert large.gaze == gaze and large.view.scale == factor
+        np.testing.assert_array_equal(large.view.picture(), enlarged(small.view.picture(), factor))
+        for a, b in zip(small.hypotheses, large.hypotheses, strict=True):
+            np.testing.assert_allclose(a.logits, b.logits, atol=1e-5)
+            np.testing.assert_array_equal(enlarged(a.mask(), factor), b.mask())
+            assert b.stability == pytest.approx(a.stability, abs=1e-3)
+
+
+@pytest.mark.parametrize('order', ['rgb', 'bgr', 'rgba', 'bgra', 'mono'])
+def test_frames_of_any_order_and_size_are_shrunk(engine, order):
+    colours = enlarged(SMALL, 2)[:191, :253]  # the borders are parts of boxes
+    pixels = colours[..., ::-1] if order.startswith('bgr') else colours
+    if order == 'mono':
+        colours = np.dstack([colours[..., :1]] * 3)
+        pixels = pixels[..., :1]
+    elif order.endswith('a'):
+        pixels = np.dstack([pixels, pixels[..., :1]])
+    segmenter, gazes = Segmenter(engine, 2), [(252, 190), (3, 5)]
+    expected = segmenter.segment(np.ascontiguousarray(colours), gazes)
+    for frame in (Frame(np.ascontiguousarray(pixels), order), Frame(pixels, order)):
+        for a, b in zip(expected, segmenter.segment(frame, gazes), strict=True):
+            np.testing.assert_array_equal(a.view.picture(), b.view.picture())
+            np.testing.assert_array_equal(a.hypotheses[0].mask(), b.hypotheses[0].mask())
+            assert a.hypotheses[0].mask().shape == (191, 253)
+
+
+@pytest.mark.parametrize(
+    ('size', 'scale'),
+    [((480, 640), 1), ((480, 854), 1), ((720, 1280), 2), ((1920, 1080), 2), ((3000, 4000), 5)],
+)
+def test_the_default_model_is_used_to_images_of_800_pixels(size, scale):
+    image = np.zeros(size, np.uint8)
+    segmenter = Segmenter.create(device='cpu', threads=1)
+    [result] = segmenter.segment(image, [(600, 400)])
+    assert result.view.scale == scale
+    assert result.view.pattern.receptive_field == scale * STANDARD.receptive_field
+    [as_it_is] = Segmenter(segmenter.engine, scale=1).segment(image, [(600, 400)])
+    assert as_it_is.view.pattern == STANDARD and as_it_is.view.tokens.shape[0] == 172
+
+
+def test_other_models_read_every_image_as_it_is(engine):
+    [result] = Segmenter(engine).segment(np.zeros((1000, 3000), np.uint8), [(600, 400)])
+    assert result.view.scale == 1
+
+
+def test_a_scale_below_0_is_refused(engine):
+    with pytest.raises(ValueError, match='scale is -1; allowed: 0 or more'):
+        Segmenter(engine, -1)
