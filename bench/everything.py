@@ -58,7 +58,7 @@ def _network(segmenter, image: np.ndarray, gazes: np.ndarray, repeats: int) -> N
         print(f'batch {batch:3}: best {ms.min() / 1e3:6.2f} s, median {np.median(ms) / 1e3:6.2f} s')
     start = time.perf_counter()
     frame = as_frame(image)
-    segmenters.look(frame, list(gazes), segmenter.pattern, segmenter.pattern.scale_for(frame.size))
+    segmenters.look(frame, list(gazes), segmenter.pattern, segmenter.scale_for(frame.size))
     print(f'of which foveation: {time.perf_counter() - start:6.2f} s')
 
 

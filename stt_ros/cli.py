@@ -18,6 +18,7 @@ import numpy as np
 from stt_ros import __version__, cli_everything, cli_prompts, pictures, window
 from stt_ros.engines import DEVICES, ENGINES, PRECISIONS, EngineError
 from stt_ros.errors import WeightsError
+from stt_ros.foveation import SCALES
 from stt_ros.prompts import PromptError
 
 
@@ -119,7 +120,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--precision', default='auto', choices=PRECISIONS)
     parser.add_argument('--engine', default='auto', choices=ENGINES, help='what runs the network')
     parser.add_argument(
-        '--scale', type=int, default=0, choices=range(17), metavar='N',
+        '--scale', type=int, default=0, choices=(0, *SCALES),
         help='pixels of the image, each way, that the network reads as one; 0: chosen by model and '
         'size of the image',
     )  # fmt: skip

@@ -25,6 +25,9 @@ from stt_ros.painting import paint_grid
 # round(255 * ImageNet mean): what the network sees where the image ends.
 FILLER_RGB = (124, 116, 104)
 
+# How many pixels of an image, each way, a network may read as one.
+SCALES = (1, 2, 4, 8, 16)
+
 # Far beyond any image, small enough for int64 arithmetic on pixel coordinates.
 _FAR = 2**40
 
@@ -69,8 +72,10 @@ class FoveationPattern:
         return self if factor == 1 else _scaled(self, factor)
 
     def scale_for(self, size: tuple[int, int]) -> int:
-        """Return the whole factor by which an image (H, W) comes nearest to the usual size."""
-        return max(1, round(max(size) / self.usual_side)) if self.usual_side else 1
+        """Return by which of ``SCALES`` an image (H, W) comes nearest to the usual size."""
+        if not self.usual_side:
+            return 1
+        return min(SCALES, key=lambda scale: abs(math.log(max(size) / scale / self.usual_side)))
 
     @property
     def receptive_field(self) -> int:

@@ -54,15 +54,20 @@ class Frame:
         return FILLER_RGB[::-1] if self.reversed else FILLER_RGB
 
     def shrunk(self, factor: int) -> Frame:
-        """Return the frame made smaller by a whole factor, sizes rounded up.
+        """Return the frame made smaller by a power of two, means of boxes, sizes rounded up.
 
         It lies in memory that the calling thread's next shrunk frame takes over.
         """
         pixels = self.pixels if self.pixels.shape[2:] != (1,) else self.pixels[..., 0]
-        height, width = (-(-side // factor) for side in self.size)
-        small = scratch('shrunk', (height, width, *pixels.shape[2:]), np.uint8)
-        # Linear: by 2 the mean of all pixels, beyond that of the 2 x 2 in the middle of each box.
-        return Frame(cv2.resize(pixels, (width, height), small), self.order)
+        while factor > 1:
+            below, right = (side % 2 for side in pixels.shape[:2])
+            if below or right:  # what boxes on the border lack is like their pixels
+                pixels = cv2.copyMakeBorder(pixels, 0, below, 0, right, cv2.BORDER_REPLICATE)
+            height, width = (side // 2 for side in pixels.shape[:2])
+            small = scratch(f'shrunk {factor}', (height, width, *pixels.shape[2:]), np.uint8)
+            pixels = cv2.resize(pixels, (width, height), small, interpolation=cv2.INTER_AREA)
+            factor //= 2
+        return Frame(pixels, self.order)
 
     def rgb(self) -> np.ndarray:
         """Return the whole frame as (H, W, 3) RGB; a view where the memory allows."""

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from stt_ros import engines, masks
-from stt_ros.foveation import FoveationPattern
+from stt_ros.foveation import SCALES, FoveationPattern
 from stt_ros.frame import Frame
 
 # Gazes per call of the engine: bounds the memory of a long list.
@@ -114,12 +114,12 @@ class Segmenter:
     def __init__(self, engine: engines.Engine, scale: int = 0) -> None:
         """Segment with an engine; it is closed with the segmenter.
 
-        ``scale``: how many pixels of the image, each way, the network reads as one; 0: so many
-        that the image is about as large as those that the network was trained on.
-        Raises ``ValueError`` for a scale below 0.
+        ``scale``: how many pixels of the image, each way, the network reads as one, of
+        ``foveation.SCALES``; 0: so many that the image is about as large as those that the
+        network was trained on. Raises ``ValueError`` for another scale.
         """
-        if scale < 0:
-            raise ValueError(f'scale is {scale}; allowed: 0 or more')
+        if scale not in (0, *SCALES):
+            raise ValueError(f'scale is {scale}; allowed: 0, {", ".join(map(str, SCALES))}')
         self.engine = engine
         self.scale = scale
 
@@ -150,11 +150,13 @@ class Segmenter:
         interpolation: str = 'bilinear',
         threshold: float = 0.0,
         best_only: bool = False,
+        scale: int = 0,
     ) -> list[Segmentation]:
         """Segment what each gaze (x, y), in pixels, points at; one result per gaze, in order.
 
         ``image`` is RGB (H, W, 3) or gray (H, W) uint8, or a ``Frame`` in its own channel order.
         ``best_only`` makes the hypothesis of the highest predicted IoU alone, which is faster.
+        ``scale`` takes the place of ``scale_for`` this image.
         Raises ``ValueError`` for an image that is none of these or a gaze outside it,
         ``EngineError`` when the engine cannot go on.
         """
@@ -162,7 +164,7 @@ class Segmenter:
         if np.ndim(gazes) != 2 and len(gazes):
             raise ValueError(f'gazes are {gazes!r}; expected a list of points [(x, y), ...]')
         gazes = [check_inside(gaze, frame.size) for gaze in gazes]
-        scale = self.scale or self.pattern.scale_for(frame.size)
+        scale = scale or self.scale_for(frame.size)
         results: list[Segmentation] = []
         for start in range(0, len(gazes), MAX_BATCH):
             batch = gazes[start : start + MAX_BATCH]
@@ -176,6 +178,10 @@ class Segmenter:
                 )
                 results.append(Segmentation(view, ranked))
         return results
+
+    def scale_for(self, size: tuple[int, int]) -> int:
+        """Return how many pixels of an image (H, W), each way, are read as one."""
+        return self.scale or self.pattern.scale_for(size)
 
     def close(self) -> None:
         """Free the network; the segmenter cannot be used any more."""

@@ -4,6 +4,7 @@
 import cv2
 import numpy as np
 import pytest
+from foveation_patterns import STANDARD
 
 pytest.importorskip('rclpy')
 from stt_ros.msg import Segmentation, SegmentationArray
@@ -87,7 +88,7 @@ def test_the_video_keeps_masks_until_the_next_answer(record, tmp_path):
 def test_contact_sheet_and_steps_show_all_masks(record):
     sheet = report.contact_sheet(record.moments())
     assert sheet.shape[1] == 2 * 488 + 8  # only what was answered
-    steps = report.steps(record.moments())
+    steps = report.steps(record.moments(), STANDARD)
     for picture, left, top in ((sheet, 8, 8), (steps, 2 * 488, 0)):
         for number, (x, y) in enumerate(CENTRES):
             place = (left + round(x * 480 / WIDTH), top + round(y * 480 / WIDTH))

@@ -7,6 +7,7 @@ import math
 import cv2
 import numpy as np
 import pytest
+from foveation_patterns import STANDARD
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -188,11 +189,11 @@ def test_contact_sheet(record):
 
 
 def test_steps_show_one_moment(record):
-    picture = report.steps(record.moments())
+    picture = report.steps(record.moments(), STANDARD)
     width = picture.shape[1] // 3
     seen, masked = picture[:, width : 2 * width], picture[:, 2 * width :]
     assert seen.std() > 5 and masked.std() > 5
-    assert report.steps(Record().moments()) is None
+    assert report.steps(Record().moments(), STANDARD) is None
     assert report.caption(record.moments()[3][1]) == 'IoU predicted 0.75, true 0.50'
     assert report.caption(record.moments()[5][1]) == 'no result'
 

@@ -83,11 +83,11 @@ def test_interpolation_and_threshold(bench, segmenter, interpolation, threshold)
 
 
 def test_scale(segmenter):
-    with running_bench('-p', 'scale:=3') as bench:
+    with running_bench('-p', 'scale:=4') as bench:
         header = bench.show(PIXELS)
         bench.look_at(*GAZE)
         mask = to_array(bench.result_of(header).hypotheses[0].mask) > 0
-    [expected] = Segmenter(segmenter.engine, scale=3).segment(PIXELS, [GAZE])
+    [expected] = Segmenter(segmenter.engine, scale=4).segment(PIXELS, [GAZE])
     [as_it_is] = segmenter.segment(PIXELS, [GAZE])
     np.testing.assert_array_equal(mask, expected.hypotheses[0].crop)
     assert mask.shape != as_it_is.hypotheses[0].crop.shape

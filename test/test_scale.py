@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from stt_ros.frame import Frame
 from stt_ros.model import ModelConfig, SegmentThisThing
+from stt_ros.prompts.everything import Settings, looks
 from stt_ros.segmenter import Segmenter
 from stt_ros.weights_io import save
 
@@ -51,7 +52,7 @@ def test_a_scaled_pattern_lies_on_an_image_as_its_own_on_the_smaller_one(
     )
 
 
-@pytest.mark.parametrize('factor', [2, 3])
+@pytest.mark.parametrize('factor', [2, 4])
 def test_a_shrunk_image_has_the_masks_of_the_small_one(engine, factor):
     gazes = [(40, 30), (127, 95), (0, 50)]
     beside = [(x * factor + factor - 0.5, y * factor) for x, y in gazes]
@@ -86,15 +87,22 @@ def test_frames_of_any_order_and_size_are_shrunk(engine, order):
 
 @pytest.mark.parametrize(
     ('size', 'scale'),
-    [((480, 640), 1), ((480, 854), 1), ((720, 1280), 2), ((1920, 1080), 2), ((3000, 4000), 5)],
-)
+    [
+        ((480, 640), 1),
+        ((480, 854), 1),
+        ((720, 1280), 2),
+        ((1920, 1080), 2),
+        ((3000, 4000), 4),
+        ((2, 40000), 16),
+    ],
+)  # fmt: skip
 def test_the_default_model_is_used_to_images_of_800_pixels(size, scale):
     image = np.zeros(size, np.uint8)
     segmenter = Segmenter.create(device='cpu', threads=1)
-    [result] = segmenter.segment(image, [(600, 400)])
+    [result] = segmenter.segment(image, [(600, 1)])
     assert result.view.scale == scale
     assert result.view.pattern.receptive_field == scale * STANDARD.receptive_field
-    [as_it_is] = Segmenter(segmenter.engine, scale=1).segment(image, [(600, 400)])
+    [as_it_is] = Segmenter(segmenter.engine, scale=1).segment(image, [(600, 1)])
     assert as_it_is.view.pattern == STANDARD and as_it_is.view.tokens.shape[0] == 172
 
 
@@ -103,6 +111,30 @@ def test_other_models_read_every_image_as_it_is(engine):
     assert result.view.scale == 1
 
 
-def test_a_scale_below_0_is_refused(engine):
-    with pytest.raises(ValueError, match='scale is -1; allowed: 0 or more'):
-        Segmenter(engine, -1)
+@pytest.mark.parametrize('scale', [-1, 3, 1.5, '2', None])
+def test_other_scales_are_refused(engine, scale):
+    with pytest.raises(ValueError, match=f'scale is {scale}; allowed: 0, 1, 2, 4, 8, 16'):
+        Segmenter(engine, scale)
+
+
+@pytest.mark.parametrize('size', [(96, 128), (95, 127), (3, 2), (1, 1), (7, 300)])
+@pytest.mark.parametrize('factor', [2, 4, 16])
+def test_shrinking_takes_means_of_boxes(size, factor):
+    image = golden.image(4, *size)
+    shrunk = Frame(image).shrunk(factor).pixels
+    assert shrunk.shape == (-(-size[0] // factor), -(-size[1] // factor), 3)
+    height, width = (side // factor for side in size)  # what lies in whole boxes
+    whole = image[: height * factor, : width * factor].astype(float)
+    means = whole.reshape(height, factor, width, factor, 3).mean(axis=(1, 3))
+    # Rounded at each halving.
+    np.testing.assert_allclose(shrunk[:height, :width], means, atol=2)
+    assert shrunk.min() >= image.min() and shrunk.max() <= image.max()
+
+
+@pytest.mark.parametrize(('size', 'scale'), [((600, 1000), 1), ((720, 1280), 2)])
+def test_parts_of_everything_are_looked_at_enlarged(size, scale):
+    segmenter = Segmenter.create(device='cpu', threads=1)
+    settings = Settings(points_per_side=2, crop_layers=1)
+    seen = list(looks(segmenter, Frame(np.zeros((*size, 3), np.uint8)), settings))
+    assert {crop.scale for crop, _ in seen} == {1, 2}
+    assert {result.view.scale for _, results in seen for result in results} == {scale}

@@ -67,9 +67,9 @@ LIMITS = """\
 * A few hundred real objects taught it: it knows edges, textures and blob-like bodies better
   than categories. Expect a part instead of the whole (one garment, a patch of another colour),
   missing thin limbs, and leaks into ground of the same colour.
-* The mask is as coarse as the token pattern far from the gaze (8 px). Images of 1200 pixels and
-  more are made smaller before they are read (`usual_side`), as it was taught by small ones:
-  what is small in a large image needs `scale: 1`.
+* The mask is as coarse as the token pattern far from the gaze (8 px). Images of over 1131 pixels
+  are read 2, 4, ... times smaller (`usual_side`), as it was taught by small ones, and their masks
+  are as many times coarser: what is small in a large image needs `scale: 1`.
 * It rarely answers with the ground: a gaze on a wall or the sky may give some nearby thing.
 * Predicted IoUs rank hypotheses of one gaze better than they compare different pictures.
 * For quality, use the published weights (`stt-b` and larger; CC BY-NC 4.0)."""

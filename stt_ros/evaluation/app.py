@@ -13,6 +13,7 @@ from tqdm import tqdm
 from stt_ros import pictures
 from stt_ros.engines import DEVICES, ENGINES, PRECISIONS
 from stt_ros.evaluation import claims, example, noc, truth
+from stt_ros.foveation import SCALES
 from stt_ros.prompts import PromptModelError
 
 
@@ -39,6 +40,9 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         command.add_argument('--device', default='auto', help=f'{", ".join(DEVICES)} or cuda:N')
         command.add_argument('--precision', default='auto', choices=PRECISIONS)
         command.add_argument('--engine', default='auto', choices=ENGINES)
+        command.add_argument(
+            '--scale', type=int, default=0, choices=(0, *SCALES), help='see stt_ros segment --help'
+        )
 
 
 def _above_zero(text: str) -> int:

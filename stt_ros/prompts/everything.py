@@ -118,6 +118,7 @@ def looks(segmenter, frame, settings, deadline=None, progress=None, interpolatio
         for layer, row in enumerate(layers)
         for crop, gazes in _gazes(row, max(1, settings.points_per_side >> layer))
     ]
+    scale = segmenter.scale_for(frame.size)  # of the parts, too, which are enlarged to be seen so
     total, done = sum(len(gazes) for _, gazes in places), 0
     for crop, gazes in places:
         view = crop.view(frame)
@@ -125,7 +126,7 @@ def looks(segmenter, frame, settings, deadline=None, progress=None, interpolatio
             if done and deadline is not None and time.monotonic() >= deadline:
                 return
             batch = gazes[start : start + settings.batch]
-            yield crop, segmenter.segment(view, batch, interpolation)
+            yield crop, segmenter.segment(view, batch, interpolation, scale=scale)
             done += len(batch)
             if progress:
                 progress(done, total)

@@ -12,12 +12,18 @@ from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 
 from stt_ros.engines import DEVICES, ENGINES, PRECISIONS
+from stt_ros.foveation import SCALES
 from stt_ros.gaze import fixation, stream
 from stt_ros.gaze.rays import HANDEDNESS
 from stt_ros.gaze.spaces import SPACES
 from stt_ros.gaze.transforms import parse_static
 
 START, CONFIGURE, LIVE = 'start', 'configure', 'live'
+
+
+def _check_scale(scale: int) -> None:
+    if scale not in (0, *SCALES):
+        raise ValueError(f'{scale} is none of 0, {", ".join(map(str, SCALES))}')
 
 
 @dataclass(frozen=True)
@@ -76,9 +82,10 @@ TABLE = (
     Spec('torch_compile', False, CONFIGURE,
          'Have PyTorch compile the network: some minutes at every start, faster afterwards.'),
     Spec('scale', 0, CONFIGURE,
-         'Pixels of the image, each way, that the network reads as one; 0: the default model makes '
-         'images of 1200 pixels and more about as small as those it was trained on; 1: never, for '
-         'small things in large images.', low=0, high=16),
+         'Pixels of the image, each way, that the network reads as one: 1, 2, 4, 8 or 16; 0: the '
+         'default model reads images of over 1131 pixels as if they were as small as those it was '
+         'trained on, other models all as they are. 1 is for small things in large images.',
+         low=0, high=16, check=_check_scale),
     Spec('image_transport', 'raw', CONFIGURE,
          'raw subscribes to the image topic, compressed to its /compressed.',
          ('raw', 'compressed')),

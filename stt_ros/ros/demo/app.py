@@ -218,7 +218,7 @@ def _run(arguments: argparse.Namespace, stop: Stop, asked: PromptArray | None) -
         report = demo.camera_report()
     if watcher.record.progress().images:
         # The processes are gone: the processor is free for the pictures now.
-        write_all(arguments.out, watcher.record, report, StatusLine())
+        write_all(arguments.out, watcher.record, report, StatusLine(), arguments.weights)
     elif failure is None:
         print('stt_ros demo: stopped before the first picture', file=sys.stderr)
     if failure is not None:

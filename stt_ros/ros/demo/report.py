@@ -150,14 +150,14 @@ def contact_sheet(moments: Moments) -> np.ndarray | None:
     return sheet
 
 
-def steps(moments: Moments) -> np.ndarray | None:
-    """Return the best moment as image and gaze, what the network sees, and mask, (H, W, 3) RGB."""
+def steps(moments: Moments, pattern: FoveationPattern) -> np.ndarray | None:
+    """Return the best moment as image and gaze, what a network sees, and mask, (H, W, 3) RGB."""
     done = [m for _, m in moments if m.image is not None and m.result and m.result.hypotheses]
     if not done:
         return None
     # By the human masks where there are any, else by what the network thinks of itself.
     best = max(done, key=lambda m: (scores(m) or [m.result.hypotheses[0].predicted_iou])[0])
-    frame, pattern = to_frame(best.image), FoveationPattern.of_default_model()
+    frame = to_frame(best.image)
     image = np.ascontiguousarray(frame.rgb())
     gaze = best.result.gaze.x, best.result.gaze.y
     [view], _, valid = look(frame, [gaze], pattern, pattern.scale_for(frame.size))

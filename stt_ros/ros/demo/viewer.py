@@ -13,6 +13,7 @@ import math
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rclpy.node import Node
@@ -21,6 +22,7 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CompressedImage, Image
 
 from stt_ros import pictures
+from stt_ros.foveation import FoveationPattern
 from stt_ros.msg import Segmentation, SegmentationArray
 from stt_ros.ros.demo import report
 from stt_ros.ros.demo.record import Progress, Record
@@ -97,12 +99,21 @@ def status(progress: Progress) -> str:
     )
 
 
-def write_all(folder: Path, record: Record, camera: dict | None, line: StatusLine) -> dict:
+def write_all(
+    folder: Path,
+    record: Record,
+    camera: dict | None,
+    line: StatusLine,
+    weights: str = 'default',
+) -> dict:
     """Write video, contact sheet and summary.json into a folder; return the figures."""
     moments = record.moments()
     line.show('computing the figures', now=True)
     figures = summarise(moments, camera)
-    files = {}
+    files, pattern = {}, FoveationPattern.standard()
+    if weights in ('default', 'stt-s'):
+        pattern = FoveationPattern.of_default_model()
+    steps = partial(report.steps, pattern=pattern)
     total, written = sum(moment.image is not None for _, moment in moments), 0
 
     def tick() -> None:
@@ -113,7 +124,7 @@ def write_all(folder: Path, record: Record, camera: dict | None, line: StatusLin
     video = folder / 'overlay.mp4'
     if report.write_video(video, moments, tick):
         files['video'] = str(video)
-    for name, make in (('contact_sheet', report.contact_sheet), ('steps', report.steps)):
+    for name, make in (('contact_sheet', report.contact_sheet), ('steps', steps)):
         picture = make(moments)
         if picture is not None:
             files[name] = str(folder / f'{name}.png')
