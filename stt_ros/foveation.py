@@ -10,7 +10,6 @@ CVPR 2025). Pixels are ``(x, y)``: x to the right, y down, (0, 0) the top-left p
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -19,6 +18,7 @@ import cv2
 import numpy as np
 
 from stt_ros.boxsums import LANES, box_means, scratch
+from stt_ros.checks import check_gaze, check_image, check_roi, whole
 from stt_ros.levels import Layout, Level, build_levels, check_pattern
 from stt_ros.painting import paint_grid
 
@@ -48,9 +48,9 @@ class FoveationPattern:
 
     def __post_init__(self) -> None:
         for name in ('strides', 'grid_sizes'):
-            object.__setattr__(self, name, _whole(name, getattr(self, name)))
-        _whole('token_size', (self.token_size,))
-        if _whole('usual_side', (self.usual_side,))[0] < 0:
+            object.__setattr__(self, name, whole(name, getattr(self, name)))
+        whole('token_size', (self.token_size,))
+        if whole('usual_side', (self.usual_side,))[0] < 0:
             raise ValueError(f'usual_side is {self.usual_side}: must be 0 or more')
         check_pattern(self.token_size, self.strides, self.grid_sizes)
 
@@ -101,7 +101,7 @@ class FoveationPattern:
 
         Raises ``ValueError`` when the gaze is not two finite numbers.
         """
-        x, y = _check_gaze(gaze)
+        x, y = check_gaze(gaze)
         half = self.receptive_field / 2
         return tuple(int(max(-_FAR, min(_FAR, math.trunc(v - half)))) for v in (x, y))
 
@@ -121,7 +121,7 @@ class FoveationPattern:
         valid (N,) bool, False for tokens wholly outside the image; with K gazes a leading axis K.
         Raises ``ValueError`` for another image type, an empty image or a gaze that is not finite.
         """
-        image = _check_image(image, len(filler))
+        image = check_image(image, len(filler))
         many = np.ndim(gazes) == 2
         origins = [self.crop_origin(gaze) for gaze in (gazes if many else [gazes])]
         size = self.token_size
@@ -156,7 +156,7 @@ class FoveationPattern:
         values = self._check_values(values)
         if interpolation not in ('nearest', 'bilinear'):
             raise ValueError(f"interpolation is {interpolation!r}; allowed: 'nearest', 'bilinear'")
-        x, y, width, height = _check_roi(roi, size)
+        x, y, width, height = check_roi(roi, size)
         if fill is None:
             fill = -np.inf if values.dtype.kind == 'f' else 0
         ox, oy = self.crop_origin(gaze)
@@ -267,46 +267,3 @@ class FoveationPattern:
 def _scaled(pattern: FoveationPattern, factor: int) -> FoveationPattern:
     strides = tuple(stride * factor for stride in pattern.strides)
     return FoveationPattern(pattern.token_size, strides, pattern.grid_sizes)
-
-
-def _whole(name: str, numbers: Sequence) -> tuple[int, ...]:
-    try:
-        return tuple(operator.index(number) for number in numbers)
-    except TypeError:
-        raise ValueError(f'{name} {numbers}: must be whole numbers') from None
-
-
-def _check_image(image: np.ndarray, channels: int) -> np.ndarray:
-    image = np.asarray(image)
-    if image.dtype != np.uint8 or image.ndim not in (2, 3):
-        raise ValueError(
-            f'image is {image.dtype} of shape {image.shape}; '
-            f'expected uint8 (H, W, {channels}) or (H, W)'
-        )
-    if image.ndim == 2:
-        image = image[..., None]
-    if image.shape[2] not in (1, 3, 4) or 1 < image.shape[2] < channels:
-        raise ValueError(f'image has {image.shape[2]} channels; expected 1, 3 or 4')
-    if image.size == 0:
-        raise ValueError(f'image is empty: shape {image.shape}')
-    return image
-
-
-def _check_gaze(gaze: Sequence[float]) -> tuple[float, float]:
-    try:
-        x, y = (float(v) for v in gaze)
-    except (TypeError, ValueError):
-        raise ValueError(f'gaze is {gaze!r}; expected two numbers (x, y) in pixels') from None
-    if not (math.isfinite(x) and math.isfinite(y)):
-        raise ValueError(f'gaze is ({x}, {y}); both coordinates must be finite')
-    return x, y
-
-
-def _check_roi(roi, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    height, width = size
-    x, y, w, h = (0, 0, width, height) if roi is None else (int(v) for v in roi)
-    if not (0 <= x and 0 <= y and w >= 0 and h >= 0 and x + w <= width and y + h <= height):
-        raise ValueError(
-            f'roi (x={x}, y={y}, {w} x {h}) is not inside the image of {width} x {height}'
-        )
-    return x, y, w, h

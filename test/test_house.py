@@ -17,7 +17,7 @@ ROOMS_WITHOUT_TORCH = ('ros', 'gaze')
 # Which modules of the package the ROS-free ones below may use: each layer those before it.
 LAYERS = (
     ('errors', 'allocator'),
-    ('boxsums', 'levels', 'painting', 'foveation', 'masks', 'frame', 'visualize'),
+    ('boxsums', 'checks', 'levels', 'painting', 'foveation', 'masks', 'frame', 'visualize'),
     ('layers', 'model', 'weights_io', 'download', 'zoo'),
     ('engines',),
     ('segmenter',),
