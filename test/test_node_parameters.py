@@ -202,7 +202,7 @@ def test_unknown_parameter_is_refused(bench):
 def test_bad_values_at_start_fall_back_to_the_default():
     bad = {
         'mode': 'always', 'max_hypotheses': '9', 'overlay_alpha': 'half', 'mask_threshold': '.nan',
-        'cpu_threads': '-1', 'engine': '[1, 2]',
+        'cpu_threads': '-1', 'engine': '[1, 2]', 'scale': '3',
     }  # fmt: skip
     arguments = [word for k, v in bad.items() for word in ('-p', f'{k}:={v}')]
     node = NodeProcess(*arguments, '-p', 'autostart:=false', '-p', 'max_sync_offset:=2.5')

@@ -21,11 +21,6 @@ from stt_ros.gaze.transforms import parse_static
 START, CONFIGURE, LIVE = 'start', 'configure', 'live'
 
 
-def _check_scale(scale: int) -> None:
-    if scale not in (0, *SCALES):
-        raise ValueError(f'{scale} is none of 0, {", ".join(map(str, SCALES))}')
-
-
 @dataclass(frozen=True)
 class Spec:
     """One parameter; ``when`` says when a new value is taken: at start, at configure, or live."""
@@ -34,7 +29,7 @@ class Spec:
     default: Any
     when: str
     description: str
-    choices: Sequence[str] = ()
+    choices: Sequence[str | int] = ()
     low: float | None = None
     high: float | None = None
     check: Callable[[Any], Any] | None = None  # raises ValueError for a value that is not allowed
@@ -43,7 +38,7 @@ class Spec:
     def allowed(self) -> str:
         """The allowed values, in words."""
         if self.choices:
-            return ' | '.join(self.choices)
+            return ' | '.join(map(str, self.choices))
         if self.low is not None:
             return f'{self.low:g} to {self.high:g}' if self.high is not None else f'>= {self.low:g}'
         return 'true | false' if isinstance(self.default, bool) else 'any'
@@ -82,10 +77,10 @@ TABLE = (
     Spec('torch_compile', False, CONFIGURE,
          'Have PyTorch compile the network: some minutes at every start, faster afterwards.'),
     Spec('scale', 0, CONFIGURE,
-         'Pixels of the image, each way, that the network reads as one: 1, 2, 4, 8 or 16; 0: the '
-         'default model reads images of over 1131 pixels as if they were as small as those it was '
-         'trained on, other models all as they are. 1 is for small things in large images.',
-         low=0, high=16, check=_check_scale),
+         'Pixels of the image, each way, that the network reads as one; 0: the default model reads '
+         'images of over 1131 pixels as if they were as small as those it was trained on, other '
+         'models all as they are. 1 is for small things in large images.',
+         (0, *SCALES)),
     Spec('image_transport', 'raw', CONFIGURE,
          'raw subscribes to the image topic, compressed to its /compressed.',
          ('raw', 'compressed')),
