@@ -133,7 +133,7 @@ def _common(frame: np.ndarray, image: np.ndarray, gaze, network: Network, baseli
     [result] = Segmenter(network.engine).segment(image, [gaze])
     view, logits = result.view, result.hypotheses[0].logits
     paint = partial(view.paint, logits)
-    roi = view.pattern.bounding_roi(logits > 0, view.centre, view.size)
+    roi = view.pattern.bounding_roi(logits > 0, view.gaze, view.size)
     jpeg = messages.jpeg(image)
     masks = baseline.segment(image, gaze)
     tasks = {

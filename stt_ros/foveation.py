@@ -20,7 +20,7 @@ import numpy as np
 from stt_ros.boxsums import LANES, box_means, scratch
 from stt_ros.checks import check_gaze, check_image, check_roi, whole
 from stt_ros.levels import Layout, Level, build_levels, check_pattern
-from stt_ros.painting import paint_grid
+from stt_ros.painting import paint_enlarged, paint_levels
 
 # round(255 * ImageNet mean): what the network sees where the image ends.
 FILLER_RGB = (124, 116, 104)
@@ -37,7 +37,9 @@ class FoveationPattern:
     """Token size in pixels, and per level (innermost first) a stride and a grid size.
 
     ``usual_side`` is the longer side in pixels of the images that a network was taught with, 0 if
-    it takes all sizes alike, as the published ones do.
+    it takes all sizes alike, as the published ones do. With ``scale`` above 1, which all strides
+    are multiples of, the pattern lies where its boxes do not share a square of so many pixels,
+    and of so many rows of an image one is read.
     Raises ``ValueError`` naming the level and its numbers when the levels do not nest.
     """
 
@@ -45,6 +47,7 @@ class FoveationPattern:
     strides: tuple[int, ...]
     grid_sizes: tuple[int, ...]
     usual_side: int = field(default=0, compare=False)
+    scale: int = 1
 
     def __post_init__(self) -> None:
         for name in ('strides', 'grid_sizes'):
@@ -53,6 +56,9 @@ class FoveationPattern:
         if whole('usual_side', (self.usual_side,))[0] < 0:
             raise ValueError(f'usual_side is {self.usual_side}: must be 0 or more')
         check_pattern(self.token_size, self.strides, self.grid_sizes)
+        scale = whole('scale', (self.scale,))[0]
+        if scale < 1 or any(stride % scale for stride in self.strides):
+            raise ValueError(f'scale is {scale}: strides {self.strides} must be multiples of it')
 
     @classmethod
     def standard(cls) -> FoveationPattern:
@@ -67,7 +73,9 @@ class FoveationPattern:
     def scaled(self, factor: int) -> FoveationPattern:
         """Return the pattern whose boxes are ``factor`` times as wide, so that it sees as far.
 
-        It lies on an image as this pattern lies on the image made smaller by that factor.
+        It reads of an image what this pattern reads of the image made smaller by that factor: of
+        so many rows one, in the middle, as rows of a large frame take longer to come from memory
+        than all else does; across, all pixels.
         """
         return self if factor == 1 else _scaled(self, factor)
 
@@ -90,7 +98,12 @@ class FoveationPattern:
     @cached_property
     def levels(self) -> tuple[Level, ...]:
         """The levels, innermost first."""
-        return build_levels(self.token_size, self.strides, self.grid_sizes)
+        return build_levels(self.token_size, self.strides, self.grid_sizes, self.scale)
+
+    @cached_property
+    def _unscaled(self) -> FoveationPattern:
+        strides = tuple(stride // self.scale for stride in self.strides)
+        return FoveationPattern(self.token_size, strides, self.grid_sizes)
 
     @cached_property
     def _layout(self) -> Layout:
@@ -99,11 +112,12 @@ class FoveationPattern:
     def crop_origin(self, gaze: Sequence[float]) -> tuple[int, int]:
         """Return the top-left pixel (x, y) of the receptive field, truncated toward zero.
 
+        A multiple of ``scale``, the gaze being rounded down to one.
         Raises ``ValueError`` when the gaze is not two finite numbers.
         """
-        x, y = check_gaze(gaze)
-        half = self.receptive_field / 2
-        return tuple(int(max(-_FAR, min(_FAR, math.trunc(v - half)))) for v in (x, y))
+        scale, half = self.scale, self.receptive_field / 2 / self.scale
+        at = (v if scale == 1 else v // scale for v in check_gaze(gaze))
+        return tuple(scale * int(max(-_FAR, min(_FAR, math.trunc(v - half)))) for v in at)
 
     def foveate(
         self,
@@ -146,7 +160,8 @@ class FoveationPattern:
         ``values`` is (N, T, T), or (N, C, T, T) with C <= 4 channels, floating or uint8. Those of
         tokens outside the image are not looked at.
         ``interpolation``: 'nearest' fills each box with its value (the published visualisation),
-        'bilinear' interpolates between the box centres, each ring continued into the finer one.
+        'bilinear' interpolates between the box centres, each ring continued into the finer one;
+        with ``scale`` above 1 in the image made smaller by it, and then between that one's pixels.
         ``roi`` (x, y, width, height) paints only that part. Pixels outside the receptive field get
         ``fill``: by default -inf (never part of a mask), 0 for integers.
 
@@ -159,19 +174,11 @@ class FoveationPattern:
         x, y, width, height = check_roi(roi, size)
         if fill is None:
             fill = -np.inf if values.dtype.kind == 'f' else 0
-        ox, oy = self.crop_origin(gaze)
-        box = x - ox, y - oy, width, height
-        levels = self._levels_within(box)
-        canvas = np.empty((height, width, *values.shape[3:]), values.dtype)
-        if not levels[-1].covers(box):
-            canvas[:] = fill
-        grids = self._grids(values, levels)
-        if interpolation == 'bilinear':
-            self._continue_grids(grids, levels, (ox, oy), size)
-        for level, grid in zip(reversed(levels), reversed(grids), strict=True):
-            corner = (ox + level.offset - x, oy + level.offset - y)
-            paint_grid(canvas, grid, corner, level.stride, interpolation)
-        return canvas
+        origin, roi = self.crop_origin(gaze), (x, y, width, height)
+        if interpolation == 'bilinear' and self.scale > 1:
+            levels = self._unscaled.levels
+            return paint_enlarged(levels, values, origin, size, roi, fill, self.scale)
+        return paint_levels(self.levels, values, origin, size, interpolation, roi, fill)
 
     def cell_areas(self, gaze: Sequence[float], size: tuple[int, int]) -> np.ndarray:
         """Count the pixels of an image (H, W) behind each value of each token: (N, T, T) int32.
@@ -206,10 +213,13 @@ class FoveationPattern:
         filler = np.array([*filler, 0, 0, 0][:LANES], np.uint8)
         cells = scratch('cells', (self.levels[-1].stop, LANES), np.uint8)
         cells.view(np.uint32)[:] = filler.view(np.uint32)
+        # The middle one of the rows that are read as one; the last rows may be fewer.
+        image = image[min(self.scale // 2, (len(image) - 1) % self.scale) :: self.scale]
         for level in self.levels:
             grid = cells[level.start : level.stop].reshape(level.cells, level.cells, LANES)
-            corner = (origin[0] + level.offset, origin[1] + level.offset)
-            box_means(image, corner, level.stride, level.bands, filler, grid)
+            corner = (origin[0] + level.offset, (origin[1] + level.offset) // self.scale)
+            box = (level.stride, level.stride // self.scale)
+            box_means(image, corner, box, level.bands, filler, grid)
         kept = self._layout.cut(cells.view(np.uint32)).view(np.uint8)
         planes = scratch('planes', (LANES, kept.size // LANES), np.uint8)
         planes = cv2.split(kept.reshape(1, -1, LANES), [plane[None] for plane in planes])
@@ -233,37 +243,9 @@ class FoveationPattern:
             'with 1 to 4 channels C'
         )
 
-    def _levels_within(self, box: tuple[int, int, int, int]) -> tuple[Level, ...]:
-        """Return the levels up to the first that covers a box in the receptive field, else all."""
-        covering = (k for k, level in enumerate(self.levels, 1) if level.covers(box))
-        return self.levels[: next(covering, None)]
-
-    def _grids(self, values: np.ndarray, levels: tuple[Level, ...]) -> list[np.ndarray]:
-        """Lay each level's values out as an image (n, n[, C]) with a hole of zeros."""
-        grids: list[np.ndarray] = []
-        t, channels = self.token_size, values.shape[3:]
-        for level in levels:
-            blocks = np.zeros((level.grid, level.grid, t, t, *channels), values.dtype)
-            blocks[level.rows, level.cols] = values[level.tokens]
-            grids.append(blocks.swapaxes(1, 2).reshape(level.cells, level.cells, *channels))
-        return grids
-
-    def _continue_grids(self, grids, levels, origin: tuple[int, int], size) -> None:
-        """Give interpolation neighbours: means of finer levels in holes, edges beyond borders."""
-        for k, (level, grid) in enumerate(zip(levels, grids, strict=True)):
-            if k:
-                hole = levels[k - 1].size // level.stride
-                at = (level.cells - hole) // 2
-                means = cv2.resize(grids[k - 1], (hole, hole), interpolation=cv2.INTER_AREA)
-                grid[at : at + hole, at : at + hole] = means.reshape(hole, hole, *grid.shape[2:])
-            for axis, lines in ((0, grid), (1, grid.swapaxes(0, 1))):
-                first, last = level.inside(origin[1 - axis], size[axis])
-                if first < last:
-                    lines[:first] = lines[first]
-                    lines[last:] = lines[last - 1]
-
 
 @lru_cache
 def _scaled(pattern: FoveationPattern, factor: int) -> FoveationPattern:
     strides = tuple(stride * factor for stride in pattern.strides)
-    return FoveationPattern(pattern.token_size, strides, pattern.grid_sizes)
+    scale = pattern.scale * factor
+    return FoveationPattern(pattern.token_size, strides, pattern.grid_sizes, scale=scale)

@@ -5,10 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
-from stt_ros.boxsums import scratch
 from stt_ros.foveation import FILLER_RGB
 
 CHANNEL_ORDERS = ('rgb', 'bgr', 'rgba', 'bgra', 'mono')
@@ -52,22 +50,6 @@ class Frame:
     def filler(self) -> tuple[int, ...]:
         """The colour beyond the border, in this frame's channel order."""
         return FILLER_RGB[::-1] if self.reversed else FILLER_RGB
-
-    def shrunk(self, factor: int) -> Frame:
-        """Return the frame made smaller by a power of two, means of boxes, sizes rounded up.
-
-        It lies in memory that the calling thread's next shrunk frame takes over.
-        """
-        pixels = self.pixels if self.pixels.shape[2:] != (1,) else self.pixels[..., 0]
-        while factor > 1:
-            below, right = (side % 2 for side in pixels.shape[:2])
-            if below or right:  # what boxes on the border lack is like their pixels
-                pixels = cv2.copyMakeBorder(pixels, 0, below, 0, right, cv2.BORDER_REPLICATE)
-            height, width = (side // 2 for side in pixels.shape[:2])
-            small = scratch(f'shrunk {factor}', (height, width, *pixels.shape[2:]), np.uint8)
-            pixels = cv2.resize(pixels, (width, height), small, interpolation=cv2.INTER_AREA)
-            factor //= 2
-        return Frame(pixels, self.order)
 
     def rgb(self) -> np.ndarray:
         """Return the whole frame as (H, W, 3) RGB; a view where the memory allows."""

@@ -117,9 +117,9 @@ class Layout:
 
 
 def build_levels(
-    token_size: int, strides: tuple[int, ...], grids: tuple[int, ...]
+    token_size: int, strides: tuple[int, ...], grids: tuple[int, ...], scale: int = 1
 ) -> tuple[Level, ...]:
-    """Lay out the levels of a valid pattern, innermost first."""
+    """Lay out the levels of a valid pattern, of ``scale`` rows one read, innermost first."""
     field = strides[-1] * grids[-1] * token_size
     levels: list[Level] = []
     for stride, grid in zip(strides, grids, strict=True):
@@ -131,7 +131,7 @@ def build_levels(
         cells = grid * token_size
         before = levels[-1] if levels else None
         first_token = before.tokens.stop if before else 0
-        skipped = (hole * token_size * stride) ** 2 >= _WORTH_SKIPPING
+        skipped = (hole * token_size * stride) ** 2 // scale >= _WORTH_SKIPPING
         levels.append(
             Level(
                 stride,

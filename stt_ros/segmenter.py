@@ -25,22 +25,15 @@ class View:
     gaze: tuple[float, float]
     size: tuple[int, int]
     tokens: np.ndarray  # (N, 3, T, T) uint8, RGB
-    scale: int = 1  # the image was made so many times smaller before the network's pattern read it
-
-    @property
-    def centre(self) -> tuple[float, float]:
-        """The point (x, y) in pixels that the pattern lies around: the gaze, in steps of scale."""
-        x, y = _shrunk(self.gaze, self.scale)
-        return x * self.scale, y * self.scale
 
     @cached_property
     def areas(self) -> np.ndarray:
         """Pixels of the image behind each value, (N, T, T) int32."""
-        return self.pattern.cell_areas(self.centre, self.size)
+        return self.pattern.cell_areas(self.gaze, self.size)
 
     def paint(self, values: np.ndarray, interpolation: str = 'nearest', roi=None) -> np.ndarray:
         """Paint foveated values into the image; see ``FoveationPattern.paint``."""
-        return self.pattern.paint(values, self.centre, self.size, interpolation, roi)
+        return self.pattern.paint(values, self.gaze, self.size, interpolation, roi)
 
     def picture(self) -> np.ndarray:
         """What the network saw, (H, W, 3) uint8 RGB; black outside the receptive field."""
@@ -87,7 +80,7 @@ class Hypothesis:
     @cached_property
     def _painted(self) -> tuple[tuple[int, int, int, int], np.ndarray]:
         view = self.view
-        roi = view.pattern.bounding_roi(self.logits > self.threshold, view.centre, view.size)
+        roi = view.pattern.bounding_roi(self.logits > self.threshold, view.gaze, view.size)
         painted = view.paint(self.logits, self.interpolation, roi)
         inside = painted > self.threshold
         x, y, width, height = masks.bounding_box(inside)
@@ -206,24 +199,16 @@ def check_inside(gaze: Sequence[float], size: tuple[int, int]) -> tuple[float, f
 def look(
     frame: Frame, gazes: list[tuple[float, float]], pattern: FoveationPattern, scale: int = 1
 ) -> tuple[list[View], np.ndarray, np.ndarray]:
-    """Read a frame, made ``scale`` times smaller, around K gazes (x, y) in it.
+    """Read a frame, as if made ``scale`` times smaller, around K gazes (x, y) in it.
 
     Returns the views and what an engine gets: RGB tokens (K, N, 3, T, T) and valid (K, N).
     """
-    pixels = frame.pixels if scale == 1 else frame.shrunk(scale).pixels
-    at = np.array([_shrunk(gaze, scale) for gaze in gazes])
-    tokens, valid = pattern.foveate(pixels, at, frame.filler)
+    laid = pattern.scaled(scale)
+    tokens, valid = laid.foveate(frame.pixels, np.array(gazes), frame.filler)
     if frame.reversed:
         tokens = tokens[:, :, ::-1]  # put right by the copies: here and in the engines
-    laid, size = pattern.scaled(scale), frame.size
-    views = [View(laid, g, size, t.copy(), scale) for g, t in zip(gazes, tokens, strict=True)]
+    views = [View(laid, g, frame.size, t.copy()) for g, t in zip(gazes, tokens, strict=True)]
     return views, tokens, valid
-
-
-def _shrunk(gaze: tuple[float, float], scale: int) -> tuple[float, float]:
-    """Return a gaze (x, y) in pixels of the image made smaller, whole ones if it is."""
-    x, y = gaze
-    return gaze if scale == 1 else (x // scale, y // scale)
 
 
 def _as_frame(image: np.ndarray) -> Frame:

@@ -67,7 +67,7 @@ class Window:
     def _show(self, axes, seen: np.ndarray, hypothesis: Hypothesis) -> None:
         """Show the foveated view with a mask over it, cut to what the network saw."""
         view = hypothesis.view
-        left, top = view.pattern.crop_origin(view.centre)
+        left, top = view.pattern.crop_origin(view.gaze)
         side = view.pattern.receptive_field
         height, width = view.size
         axes.clear()

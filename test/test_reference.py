@@ -15,6 +15,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from stt_ros.ros import reference
+from stt_ros.ros.demo.environment import free_domain
 from stt_ros.ros.node import SttNode
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,14 +27,16 @@ OWN = re.compile(
 @pytest.fixture(scope='module')
 def node():
     """Return an active node in this process."""
-    rclpy.init()
-    node = SttNode(parameter_overrides=[Parameter('gaze_space', value='ray')])  # needs all topics
-    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
-    assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
-    yield node
-    node.close()
-    node.destroy_node()
-    rclpy.shutdown()
+    every_topic = [Parameter('gaze_space', value='ray')]
+    with free_domain() as domain:  # the graph asks for a name, and answers for the first of it
+        rclpy.init(domain_id=domain)
+        node = SttNode(parameter_overrides=every_topic)
+        assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+        assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+        yield node
+        node.close()
+        node.destroy_node()
+        rclpy.shutdown()
 
 
 def rows(table):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Large images are made smaller before they are read; masks are of the image all the same."""
+"""Large images are read as if they were smaller; masks are of the image all the same."""
 
+import cv2
 import golden
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from foveation_patterns import STANDARD, patterns
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stt_ros import masks
+from stt_ros.foveation import FILLER_RGB, FoveationPattern
 from stt_ros.frame import Frame
 from stt_ros.model import ModelConfig, SegmentThisThing
 from stt_ros.prompts.everything import Settings, looks
@@ -59,7 +62,7 @@ def test_a_shrunk_image_has_the_masks_of_the_small_one(engine, factor):
     expected = Segmenter(engine).segment(SMALL, gazes, 'nearest')
     results = Segmenter(engine, factor).segment(enlarged(SMALL, factor), beside, 'nearest')
     for small, large, gaze in zip(expected, results, beside, strict=True):
-        assert large.gaze == gaze and large.view.scale == factor
+        assert large.gaze == gaze and large.view.pattern.scale == factor
         np.testing.assert_array_equal(large.view.picture(), enlarged(small.view.picture(), factor))
         for a, b in zip(small.hypotheses, large.hypotheses, strict=True):
             np.testing.assert_allclose(a.logits, b.logits, atol=1e-5)
@@ -100,7 +103,7 @@ def test_the_default_model_is_used_to_images_of_800_pixels(size, scale):
     image = np.zeros(size, np.uint8)
     segmenter = Segmenter.create(device='cpu', threads=1)
     [result] = segmenter.segment(image, [(600, 1)])
-    assert result.view.scale == scale
+    assert result.view.pattern.scale == scale
     assert result.view.pattern.receptive_field == scale * STANDARD.receptive_field
     [as_it_is] = Segmenter(segmenter.engine, scale=1).segment(image, [(600, 1)])
     assert as_it_is.view.pattern == STANDARD and as_it_is.view.tokens.shape[0] == 172
@@ -108,7 +111,7 @@ def test_the_default_model_is_used_to_images_of_800_pixels(size, scale):
 
 def test_other_models_read_every_image_as_it_is(engine):
     [result] = Segmenter(engine).segment(np.zeros((1000, 3000), np.uint8), [(600, 400)])
-    assert result.view.scale == 1
+    assert result.view.pattern.scale == 1
 
 
 @pytest.mark.parametrize('scale', [-1, 3, 1.5, '2', None])
@@ -117,18 +120,65 @@ def test_other_scales_are_refused(engine, scale):
         Segmenter(engine, scale)
 
 
-@pytest.mark.parametrize('size', [(96, 128), (95, 127), (3, 2), (1, 1), (7, 300)])
-@pytest.mark.parametrize('factor', [2, 4, 16])
-def test_shrinking_takes_means_of_boxes(size, factor):
-    image = golden.image(4, *size)
-    shrunk = Frame(image).shrunk(factor).pixels
-    assert shrunk.shape == (-(-size[0] // factor), -(-size[1] // factor), 3)
-    height, width = (side // factor for side in size)  # what lies in whole boxes
-    whole = image[: height * factor, : width * factor].astype(float)
-    means = whole.reshape(height, factor, width, factor, 3).mean(axis=(1, 3))
-    # Rounded at each halving.
-    np.testing.assert_allclose(shrunk[:height, :width], means, atol=2)
-    assert shrunk.min() >= image.min() and shrunk.max() <= image.max()
+@given(
+    patterns().filter(lambda pattern: pattern.receptive_field % 2 == 0),
+    st.integers(1, 30), st.integers(1, 30), st.integers(2, 5), st.data(),
+)  # fmt: skip
+def test_of_the_rows_that_are_read_as_one_one_is_read(pattern, height, width, scale, data):
+    image = golden.image(4, height, width)
+    x, y = data.draw(st.integers(-9, width + 9)), data.draw(st.integers(-9, height + 9))
+    tokens, valid = pattern.scaled(scale).foveate(image, (x, y))
+    rows = image[min(scale // 2, (height - 1) % scale) :: scale]
+    assert len(rows) == -(-height // scale)
+    filled = np.empty((len(rows), -(-width // scale) * scale, 3))
+    filled[:] = FILLER_RGB
+    filled[:, :width] = rows
+    small = filled.reshape(len(rows), -1, scale, 3).mean(axis=2)
+    # Means of means of equal parts, floored once or twice: one lower at most.
+    expected, seen = pattern.foveate(small.astype(np.uint8), (x // scale, y // scale))
+    np.testing.assert_array_equal(valid, seen)
+    assert set(np.unique(tokens.astype(int) - expected)) <= {0, 1}
+
+
+def test_a_scale_that_strides_are_no_multiples_of_is_refused():
+    with pytest.raises(ValueError, match=r'scale is 2: strides \(2, 3\) must be multiples of it'):
+        FoveationPattern(4, (2, 3), (3, 4), scale=2)
+
+
+@pytest.mark.parametrize('scale', [2, 3, 4])
+@pytest.mark.parametrize('gaze', [(640, 360), (0, 0), (1279, 718), (200.5, 700.25)])
+def test_a_disc_is_painted_as_it_was_read(scale, gaze):
+    size, pattern = (719, 1280), STANDARD.scaled(scale)
+    disc = np.zeros(size, np.uint8)
+    cv2.circle(disc, (int(gaze[0]), int(gaze[1])), 150, 255, -1)
+    logits = pattern.foveate(disc, gaze)[0][:, 0] / np.float32(16) - 8
+    painted = pattern.paint(logits, gaze, size, 'bilinear')
+    assert masks.iou(painted > 0, disc > 0) > 0.98
+    for x, y, w, h in ((600, 300, 90, 77), (1, 2, 3, 1), (900, 0, 380, 719), (1279, 718, 1, 1)):
+        part = pattern.paint(logits, gaze, size, 'bilinear', (x, y, w, h))
+        np.testing.assert_allclose(part, painted[y : y + h, x : x + w], atol=1e-4)
+    colours = np.stack([logits, logits + 1], axis=1)
+    painted_colours = pattern.paint(colours, gaze, size, 'bilinear')
+    np.testing.assert_allclose(painted_colours[..., 0], painted, atol=1e-4)
+
+
+@given(patterns(), st.integers(2, 4), st.integers(-9, 80), st.integers(-9, 80))
+def test_painting_fills_the_receptive_field_and_no_more(pattern, scale, x, y):
+    pattern, size = pattern.scaled(scale), (53, 61)
+    values = np.full((pattern.num_tokens, *[pattern.token_size] * 2), 3, np.float32)
+    painted = pattern.paint(values, (x, y), size, 'bilinear')
+    np.testing.assert_array_equal(painted, pattern.paint(values, (x, y), size))
+
+
+@given(patterns(), st.integers(2, 4), st.integers(-9, 40), st.integers(-9, 40), st.integers(0, 99))
+def test_the_bounding_roi_holds_what_is_painted(pattern, scale, x, y, seed):
+    pattern, size = pattern.scaled(scale), (28, 33)
+    shape = pattern.num_tokens, *[pattern.token_size] * 2
+    logits = np.random.RandomState(seed).randn(*shape).astype(np.float32) - 2
+    rx, ry, rw, rh = pattern.bounding_roi(logits > 0, (x, y), size)
+    outside = pattern.paint(logits, (x, y), size, 'bilinear') > 0
+    outside[ry : ry + rh, rx : rx + rw] = False
+    assert not outside.any()
 
 
 @pytest.mark.parametrize(('size', 'scale'), [((600, 1000), 1), ((720, 1280), 2)])
@@ -137,4 +187,4 @@ def test_parts_of_everything_are_looked_at_enlarged(size, scale):
     settings = Settings(points_per_side=2, crop_layers=1)
     seen = list(looks(segmenter, Frame(np.zeros((*size, 3), np.uint8)), settings))
     assert {crop.scale for crop, _ in seen} == {1, 2}
-    assert {result.view.scale for _, results in seen for result in results} == {scale}
+    assert {result.view.pattern.scale for _, results in seen for result in results} == {scale}
