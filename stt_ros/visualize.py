@@ -22,7 +22,7 @@ def overlay(
     """Return a copy of an image (H, W, 3) uint8 with a mask (H, W) bool tinted and outlined.
 
     ``colour`` is in the image's channel order, ``alpha`` the tint's share in [0, 1]; the gaze
-    (x, y) in pixels becomes a cross in a ring.
+    (x, y) in pixels becomes a dot in a ring.
     """
     out = np.ascontiguousarray(image).copy()
     thickness = line_width(image.shape[:2])
@@ -118,10 +118,13 @@ def _name(image: np.ndarray, answer) -> None:
 
 
 def draw_gaze(image: np.ndarray, gaze: Sequence[float], thickness: int = 2) -> None:
-    """Draw a gaze (x, y) into an image (H, W, 3) uint8, legible on any ground."""
+    """Draw a gaze (x, y) into an image (H, W, 3) uint8, legible on any ground.
+
+    The ring is thin and wide, so that the mask of a small thing shows in it.
+    """
     centre = (round(gaze[0]), round(gaze[1]))
-    radius = 4 * thickness
-    for colour, width in (((0, 0, 0), 3 * thickness), ((255, 255, 255), thickness)):
+    radius = 5 * thickness
+    for colour, width in (((0, 0, 0), thickness + 2), ((255, 255, 255), thickness)):
         cv2.circle(image, centre, radius, colour, width, cv2.LINE_AA)
     cv2.circle(image, centre, thickness, GAZE_COLOUR, -1, cv2.LINE_AA)
 
