@@ -171,7 +171,7 @@ def _of_baseline(frame, gaze, label: str, baseline: Baseline, run: Watched) -> T
 
 
 def _look(network: Network, frame: np.ndarray, gaze: tuple[int, int]):
-    """Read the frame as the node does: large ones made smaller, where the model wants that."""
+    """Read the frame as the node does: a large one as if it were smaller, if the model wants so."""
     pattern = network.engine.pattern
     return look(Frame(frame), [gaze], pattern, pattern.scale_for(frame.shape[:2]))
 

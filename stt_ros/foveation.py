@@ -37,9 +37,8 @@ class FoveationPattern:
     """Token size in pixels, and per level (innermost first) a stride and a grid size.
 
     ``usual_side`` is the longer side in pixels of the images that a network was taught with, 0 if
-    it takes all sizes alike, as the published ones do. With ``scale`` above 1, which all strides
-    are multiples of, the pattern lies where its boxes do not share a square of so many pixels,
-    and of so many rows of an image one is read.
+    it takes all sizes alike, as the published ones do. With ``scale`` s above 1 the pattern's
+    corner and all strides are multiples of s, and of every s rows of an image one is read.
     Raises ``ValueError`` naming the level and its numbers when the levels do not nest.
     """
 
@@ -73,9 +72,9 @@ class FoveationPattern:
     def scaled(self, factor: int) -> FoveationPattern:
         """Return the pattern whose boxes are ``factor`` times as wide, so that it sees as far.
 
-        It reads of an image what this pattern reads of the image made smaller by that factor: of
-        so many rows one, in the middle, as rows of a large frame take longer to come from memory
-        than all else does; across, all pixels.
+        It reads of an image what this pattern reads of the image made smaller by that factor. Of
+        so many rows one is read, as the rows of a large frame take longer to come from memory than
+        all else does, and what the last rows and pixels lack to one more counts as filler.
         """
         return self if factor == 1 else _scaled(self, factor)
 
@@ -131,8 +130,9 @@ class FoveationPattern:
         colour beyond its border, in the image's channel order. Channels after ``len(filler)`` are
         left out (alpha), a single channel is repeated.
 
-        Returns tokens (N, 3, T, T) uint8, each value the floored mean of its box of pixels, and
-        valid (N,) bool, False for tokens wholly outside the image; with K gazes a leading axis K.
+        Returns tokens (N, 3, T, T) uint8, each value the floored mean of its box of pixels (of
+        the rows that are read), and valid (N,) bool, False for tokens wholly outside the image;
+        with K gazes a leading axis K.
         Raises ``ValueError`` for another image type, an empty image or a gaze that is not finite.
         """
         image = check_image(image, len(filler))
@@ -160,8 +160,8 @@ class FoveationPattern:
         ``values`` is (N, T, T), or (N, C, T, T) with C <= 4 channels, floating or uint8. Those of
         tokens outside the image are not looked at.
         ``interpolation``: 'nearest' fills each box with its value (the published visualisation),
-        'bilinear' interpolates between the box centres, each ring continued into the finer one;
-        with ``scale`` above 1 in the image made smaller by it, and then between that one's pixels.
+        'bilinear' interpolates between the box centres, each ring continued into the finer one.
+        With ``scale`` above 1 it paints the image made smaller by it, and enlarges that bilinearly.
         ``roi`` (x, y, width, height) paints only that part. Pixels outside the receptive field get
         ``fill``: by default -inf (never part of a mask), 0 for integers.
 
@@ -171,10 +171,10 @@ class FoveationPattern:
         values = self._check_values(values)
         if interpolation not in ('nearest', 'bilinear'):
             raise ValueError(f"interpolation is {interpolation!r}; allowed: 'nearest', 'bilinear'")
-        x, y, width, height = check_roi(roi, size)
+        roi = check_roi(roi, size)
         if fill is None:
             fill = -np.inf if values.dtype.kind == 'f' else 0
-        origin, roi = self.crop_origin(gaze), (x, y, width, height)
+        origin = self.crop_origin(gaze)
         if interpolation == 'bilinear' and self.scale > 1:
             levels = self._unscaled.levels
             return paint_enlarged(levels, values, origin, size, roi, fill, self.scale)
@@ -199,7 +199,8 @@ class FoveationPattern:
         """Return the roi (x, y, width, height) of an image (H, W) that holds the selected values.
 
         ``selected`` is (N, T, T) bool. The roi has a margin of the coarsest stride, so that it also
-        holds every pixel whose bilinear interpolation reads a selected value.
+        holds the pixels whose bilinear interpolation reads a selected value (but for those that a
+        ring continued into a finer one makes, further away).
         """
         box = self._layout.box(selected)
         if box is None:
@@ -213,8 +214,7 @@ class FoveationPattern:
         filler = np.array([*filler, 0, 0, 0][:LANES], np.uint8)
         cells = scratch('cells', (self.levels[-1].stop, LANES), np.uint8)
         cells.view(np.uint32)[:] = filler.view(np.uint32)
-        # The middle one of the rows that are read as one; the last rows may be fewer.
-        image = image[min(self.scale // 2, (len(image) - 1) % self.scale) :: self.scale]
+        image = image[min(self.scale // 2, len(image) - 1) :: self.scale]
         for level in self.levels:
             grid = cells[level.start : level.stop].reshape(level.cells, level.cells, LANES)
             corner = (origin[0] + level.offset, (origin[1] + level.offset) // self.scale)

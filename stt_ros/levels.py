@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Pixels of a hole in a level from which on reading four bands around it takes less time.
+# So many pixels that are read of a hole in a level cost more than reading four bands around it.
 _WORTH_SKIPPING = 2**16
 
 
@@ -119,7 +119,7 @@ class Layout:
 def build_levels(
     token_size: int, strides: tuple[int, ...], grids: tuple[int, ...], scale: int = 1
 ) -> tuple[Level, ...]:
-    """Lay out the levels of a valid pattern, of ``scale`` rows one read, innermost first."""
+    """Lay out the levels of a valid pattern of which one of ``scale`` rows is read, from inside."""
     field = strides[-1] * grids[-1] * token_size
     levels: list[Level] = []
     for stride, grid in zip(strides, grids, strict=True):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from foveation_patterns import STANDARD, patterns
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stt_ros import masks
@@ -36,7 +36,7 @@ def engine(tmp_path_factory):
 
 
 @given(
-    patterns().filter(lambda pattern: pattern.receptive_field % 2 == 0),
+    patterns(),
     st.integers(1, 20), st.integers(1, 20), st.integers(2, 5), st.data(),
 )  # fmt: skip
 def test_a_scaled_pattern_lies_on_an_image_as_its_own_on_the_smaller_one(
@@ -121,28 +121,63 @@ def test_other_scales_are_refused(engine, scale):
 
 
 @given(
-    patterns().filter(lambda pattern: pattern.receptive_field % 2 == 0),
+    patterns(),
     st.integers(1, 30), st.integers(1, 30), st.integers(2, 5), st.data(),
 )  # fmt: skip
 def test_of_the_rows_that_are_read_as_one_one_is_read(pattern, height, width, scale, data):
     image = golden.image(4, height, width)
     x, y = data.draw(st.integers(-9, width + 9)), data.draw(st.integers(-9, height + 9))
     tokens, valid = pattern.scaled(scale).foveate(image, (x, y))
-    rows = image[min(scale // 2, (height - 1) % scale) :: scale]
-    assert len(rows) == -(-height // scale)
-    filled = np.empty((len(rows), -(-width // scale) * scale, 3))
+    rows = image[min(scale // 2, height - 1) :: scale]
+    filled = np.empty((-(-height // scale), -(-width // scale) * scale, 3))
     filled[:] = FILLER_RGB
-    filled[:, :width] = rows
-    small = filled.reshape(len(rows), -1, scale, 3).mean(axis=2)
+    filled[: len(rows), :width] = rows
+    small = filled.reshape(len(filled), -1, scale, 3).mean(axis=2)
     # Means of means of equal parts, floored once or twice: one lower at most.
     expected, seen = pattern.foveate(small.astype(np.uint8), (x // scale, y // scale))
     np.testing.assert_array_equal(valid, seen)
     assert set(np.unique(tokens.astype(int) - expected)) <= {0, 1}
 
 
-def test_a_scale_that_strides_are_no_multiples_of_is_refused():
-    with pytest.raises(ValueError, match=r'scale is 2: strides \(2, 3\) must be multiples of it'):
-        FoveationPattern(4, (2, 3), (3, 4), scale=2)
+@pytest.mark.parametrize('scale', [2, 0, -1])
+def test_a_scale_that_strides_are_no_multiples_of_is_refused(scale):
+    with pytest.raises(ValueError, match=rf'scale is {scale}: strides \(2, 3\) must be multiples'):
+        FoveationPattern(4, (2, 3), (3, 4), scale=scale)
+
+
+def test_scales_multiply():
+    assert STANDARD.scaled(2).scaled(3) == STANDARD.scaled(6) != STANDARD
+    white = np.full((500, 12000), 255, np.uint8)
+    tokens, _ = STANDARD.scaled(16).foveate(white, (2000, 250), filler=(255, 255, 255))
+    assert (tokens == 255).all()  # no sum of up to 128 x 8 pixels overflows
+
+
+def slow_enlarging(small, scale, size, seen):
+    """Interpolate between the pixels of a small image that are seen: rows and columns from, to."""
+    painted = small
+    for axis, ((first, last), length) in enumerate(zip(seen, size, strict=True)):
+        at = (np.arange(length) + 0.5) / scale - 0.5
+        low = np.floor(at).astype(int)
+        share = (at - low).reshape([-1, 1] if axis == 0 else [1, -1])
+        before, after = (np.clip(k, first, last - 1) for k in (low, low + 1))
+        painted = painted.take(before, axis) * (1 - share) + painted.take(after, axis) * share
+    return painted
+
+
+@settings(deadline=None)
+@given(patterns(), st.integers(2, 4), st.integers(0, 60), st.integers(0, 52), st.integers(0, 99))
+def test_smooth_painting_enlarges_that_of_the_smaller_image(pattern, scale, x, y, seed):
+    size, small = (53, 61), (-(-53 // scale), -(-61 // scale))
+    shape = pattern.num_tokens, *[pattern.token_size] * 2
+    values = np.random.RandomState(seed).randn(*shape).astype(np.float32)
+    gaze = (x // scale, y // scale)
+    corner, side = pattern.crop_origin(gaze), pattern.receptive_field
+    seen = [(max(c, 0), min(c + side, n)) for c, n in zip(corner[::-1], small, strict=True)]
+    painted = pattern.paint(values, gaze, small, 'bilinear', fill=0)
+    expected = slow_enlarging(painted, scale, size, seen)
+    found = pattern.scaled(scale).paint(values, (x, y), size, 'bilinear', fill=0)
+    inside = tuple(slice(first * scale, last * scale) for first, last in seen)
+    np.testing.assert_allclose(found[inside], expected[inside], atol=1e-3)
 
 
 @pytest.mark.parametrize('scale', [2, 3, 4])
