@@ -42,7 +42,7 @@ def loss(
     target: Tensor,
     area: Tensor,
     focal: float = 20.0,
-    top: float = 0.35,
+    top: float = 0.2,
     others: float = 0.05,
 ) -> tuple[Tensor, dict]:
     """Total loss and its parts; logits (B,M,P), ious (B,M), target and area (B,P).

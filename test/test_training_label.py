@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Photographs become training pictures: found in files, masked, written as COCO annotations."""
+
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip('torch')
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not (Path(__file__).resolve().parents[1] / 'training').is_dir():
+    pytest.skip('training/ is not part of this installation', allow_module_level=True)
+
+from training import label, real  # noqa: E402
+
+
+def photograph(seed):
+    """Return a dark picture (300, 400, 3) with a bright disc."""
+    picture = np.random.RandomState(seed).randint(0, 60, (300, 400, 3)).astype(np.uint8)
+    return cv2.circle(picture, (150 + 30 * seed, 140), 60, (240, 240, 240), -1)
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """Return a folder with a picture, and one with a resource file that two others are in."""
+    folder = tmp_path / 'sources'
+    folder.mkdir()
+    cv2.imwrite(str(folder / 'plain.jpg'), photograph(0))
+    (folder / 'broken.jpg').write_bytes(b'\xff\xd8\xff\xe0 no picture')
+    cv2.imwrite(str(folder / 'icon.png'), np.zeros((32, 32, 3), np.uint8))
+    packed = [cv2.imencode(end, photograph(k))[1] for k, end in ((1, '.jpg'), (2, '.webp'))]
+    (folder / 'two.rcc').write_bytes(b'qres' + b'12'.join(p.tobytes() for p in packed) + b'end')
+    return folder
+
+
+def test_photographs_are_found_in_folders_and_in_resource_files(sources):
+    found = dict(label.photographs(sources))
+    assert [name.split('_')[0] for name in found] == ['plain', 'two', 'two']
+    assert list(found) == [name for name, _ in label.photographs(sources)]
+    for picture, seed in zip(found.values(), (0, 1, 2), strict=True):
+        assert np.abs(picture.astype(int) - photograph(seed)).mean() < 20
+
+
+def test_what_stands_out_clearly_is_taken_piece_by_piece():
+    sure = np.zeros((300, 400), np.float32)
+    sure[50:100, 50:120] = 1
+    sure[150:250, 200:300] = 0.97
+    sure[10:13, 390:393] = 1  # a speck
+    sure[150:250, 20:150] = 0.6  # perhaps
+    first, second = label.things(sure)
+    np.testing.assert_array_equal(first, (sure == 1) & (np.arange(400) < 200))
+    np.testing.assert_array_equal(second, np.isclose(sure, 0.97))
+    assert label.things(np.ones((300, 400), np.float32)) == []  # all of it
+    crowd = np.kron(np.indices((4, 4)).sum(0) % 2, np.ones((70, 70))).astype(np.float32)
+    crowd[::70] = crowd[:, ::70] = 0
+    assert label.things(crowd) == []
+
+
+@pytest.mark.parametrize('corner', [0, 1])
+def test_run_lengths_are_read_by_the_trainer(corner):
+    mask = np.random.RandomState(3).rand(20, 30) > 0.5
+    mask[0, 0] = corner
+    again = real._segmentation({'counts': label.run_lengths(mask)}, 20, 30)
+    np.testing.assert_array_equal(again > 0, mask)
+
+
+def bright_pixels(path):
+    """Write a network of ISNet's shape that finds bright pixels."""
+    onnx = pytest.importorskip('onnx')
+    pytest.importorskip('onnxruntime')
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    nodes = [
+        helper.make_node('ReduceMean', ['picture'], ['grey'], axes=[1], keepdims=1),
+        helper.make_node('Mul', ['grey', 'steep'], ['steeper']),
+        helper.make_node('Sigmoid', ['steeper'], ['found']),
+    ]
+    infos = [
+        helper.make_tensor_value_info(name, kind, [1, channels, label.SIDE, label.SIDE])
+        for name, channels in (('picture', 3), ('found', 1))
+    ]
+    steep = helper.make_tensor('steep', kind, [], [60.0])
+    graph = helper.make_graph(nodes, 'bright', infos[:1], infos[1:], [steep])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_a_folder_of_photographs_becomes_training_pictures(sources, tmp_path, monkeypatch, capsys):
+    model, out = bright_pixels(tmp_path / 'model.onnx'), tmp_path / 'out'
+    names = [name for name, _ in label.photographs(sources)]
+    (tmp_path / 'good.txt').write_text('\n'.join(names[1:]))
+    command = ['label', str(out), str(sources), '--model', str(model)]
+    monkeypatch.setattr(sys, 'argv', [*command, '--keep', str(tmp_path / 'good.txt')])
+    label.main()
+    assert capsys.readouterr().out == f'2 pictures, 2 things in {out}\n'
+    pictures = real.coco(out / 'images', out / 'annotations.json')
+    assert sorted(picture.name for picture in pictures) == sorted(f'{n}.jpg' for n in names[1:])
+    for picture in pictures:
+        [mask] = picture.objects
+        assert np.abs((mask > 0) * 1.0 - (picture.image.mean(2) > 150)).mean() < 0.01
+    assert cv2.imread(str(out / 'sheet.jpg')).shape == (label.TILE[1], 8 * label.TILE[0], 3)
+
+
+def test_a_model_in_parts_is_put_together(tmp_path):
+    whole = bright_pixels(tmp_path / 'model.onnx').read_bytes()
+    folder = tmp_path / 'dist'
+    folder.mkdir()
+    for name, part in (('aa', whole[:100]), ('bb', whole[100:])):
+        (folder / name).write_bytes(part)
+    (folder / 'resources.json').write_text(
+        '{"/models/medium": {"chunks": [{"hash": "aa"}, {"hash": "bb"}]}}'
+    )
+    found = label.Salience(folder)(photograph(0))
+    assert found.shape == (300, 400)
+    assert found[140, 150] > 0.9 and found[290, 390] < 0.1
