@@ -29,6 +29,10 @@ Training data:
   drift-chicane, goat, horsejump-high, libby, motocross-jump; Perazzi et al., CVPR 2016;
   BSD licence) and 62 pictures of COCO train2017 (annotations CC BY 4.0, COCO Consortium; the
   photographs belong to their authors, under Flickr's terms, and are not redistributed here);
+* in the last two stages, also views of 190 photographs of single things whose masks another network
+  drew (ISNet by Qin et al., ECCV 2022, MIT licence, in npm's `@imgly/background-removal-data`) and
+  that were looked at one by one: 169 of GCompris, 16 of KPhotoAlbum and Scratch, five of OpenCV's
+  samples (Debian's packages; public domain, CC0, CC BY, CC BY-SA and GPL; not redistributed here);
 * compositions: things drawn by us (`training/shapes.py`, `textures.py`), things cut out of those
   pictures, and cut-outs from elsewhere, none of them redistributed here, pasted over drawn or
   photographed ground: 336 photographs of single things, the stamps of Tux Paint (animals, plants,
@@ -61,7 +65,7 @@ hypothesis; blue: top-ranked one; yellow dot: gaze. Frames: DAVIS, BSD licence
 
 DECISIONS = """; dog, blackswan and
 the held-out COCO objects were looked at on the way and calibrated the scores, camel and cows were
-seen only in the end"""
+seen only in the end, and when three mixtures of the last two stages were compared"""
 
 LIMITS = """\
 * A few hundred real objects taught it: it knows edges, textures and blob-like bodies better
