@@ -65,7 +65,8 @@ hypothesis; blue: top-ranked one; yellow dot: gaze. Frames: DAVIS, BSD licence
 
 DECISIONS = """; dog, blackswan and
 the held-out COCO objects were looked at on the way and calibrated the scores, camel and cows were
-seen only in the end, and when three mixtures of the last two stages were compared"""
+seen only in the end, and when mixtures of the last two stages and the second hypothesis' scores
+were chosen"""
 
 LIMITS = """\
 * A few hundred real objects taught it: it knows edges, textures and blob-like bodies better
