@@ -197,3 +197,16 @@ def test_a_calibration_rises_and_tells_the_truth_on_average():
 def test_a_calibration_of_what_falls_is_level():
     x, y = calibrate.rising_map(np.linspace(0, 1, 90), np.linspace(1, 0, 90), 9)
     assert (np.diff(x) > 0).all() and (np.diff(y) > 0).all() and y[-1] - y[0] < 0.02
+
+
+def test_a_hypothesis_is_lowered_and_the_others_stay():
+    rng = np.random.default_rng(1)
+    said, maps = rng.uniform(0, 1, (300, 3)), []
+    for lower in ((), (0, 0.1)):
+        model = SegmentThisThing(
+            ModelConfig(1, 32, 2, decoder_width=32, decoder_mlp=64, calibration=5)
+        )
+        calibrate.calibrate(model, said, said**2, lower)
+        with torch.inference_mode():
+            maps.append(model.mask_decoder.calibration(torch.from_numpy(said)).numpy())
+    np.testing.assert_allclose(maps[0] - maps[1], np.tile([0, 0.1, 0], (300, 1)), atol=1e-6)

@@ -10,6 +10,7 @@ named with ``--clips``, in random views.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -56,12 +57,17 @@ def rising_map(said: np.ndarray, true: np.ndarray, knots: int) -> tuple[np.ndarr
     return np.maximum.accumulate(x) + apart, rising + apart
 
 
-def calibrate(model, said: np.ndarray, true: np.ndarray):
-    """Set the model's map from what it said without one and what was true."""
+def calibrate(model, said: np.ndarray, true: np.ndarray, lower: Sequence[float] = ()):
+    """Set the model's map from what it said without one and what was true.
+
+    ``lower`` is taken off each hypothesis' IoU: one that is seldom the best costs if ranked first.
+    """
     target = model.mask_decoder.calibration
     for k in range(said.shape[1]):
         x, y = rising_map(said[:, k], true[:, k], target.said.shape[1])
         target.said[k], target.true[k] = torch.from_numpy(x), torch.from_numpy(y)
+    for k, less in enumerate(lower):
+        target.true[k] -= less
 
 
 def main():
@@ -76,11 +82,7 @@ def main():
     )
     parser.add_argument('--count', type=int, default=900, help='gazes')
     parser.add_argument(
-        '--lower',
-        type=float,
-        nargs='*',
-        default=[],
-        help='IoU to take off each hypothesis; one that is seldom the best costs when ranked first',
+        '--lower', type=float, nargs='*', default=[], help='IoU to take off each hypothesis'
     )
     args = parser.parse_args()
     from training.export import load_any, read
@@ -90,10 +92,8 @@ def main():
     groups += [(real.davis(clip, 4), 1.0 / len(args.clips)) for clip in args.clips]
     said, true = collect(model, groups, args.count)
     print('before', figures(said, true))
-    calibrate(model, said, true)
+    calibrate(model, said, true, args.lower)
     map_ = model.mask_decoder.calibration
-    for k, less in enumerate(args.lower):
-        map_.true[k] -= less
     print('after', figures(map_(torch.from_numpy(said)).numpy(), true))
     state = read(args.checkpoint)
     state['average'] = model.state_dict()
