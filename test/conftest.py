@@ -2,6 +2,7 @@
 """What all tests share: a ROS domain that nobody else uses, this machine only, room for images."""
 
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -20,6 +21,8 @@ PROFILE_VARIABLES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES
 
 def pytest_configure(config):
     """Isolate this run, and every process that it starts, before anything imports rclpy."""
+    # A shell starts what runs behind it with Ctrl-C ignored, and every process of ours inherits that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     domain = free_domain()
     # What engines keep is kept for later test runs, too, but not where the user's own is.
     os.environ.setdefault('STT_ROS_CACHE', str(Path(tempfile.gettempdir(), 'stt_ros_test_cache')))
