@@ -21,7 +21,7 @@ PROFILE_VARIABLES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES
 
 def pytest_configure(config):
     """Isolate this run, and every process that it starts, before anything imports rclpy."""
-    # A shell starts what runs behind it with Ctrl-C ignored, and every process of ours inherits that.
+    # A shell may start us with Ctrl-C ignored, and every process that we start inherits that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     domain = free_domain()
     # What engines keep is kept for later test runs, too, but not where the user's own is.

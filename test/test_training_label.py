@@ -13,7 +13,30 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 if not (Path(__file__).resolve().parents[1] / 'training').is_dir():
     pytest.skip('training/ is not part of this installation', allow_module_level=True)
 
-from training import label, real  # noqa: E402
+from training import label, real, sam  # noqa: E402
+
+DISCS = np.array([[60, 60, 50], [190, 70, 45], [130, 195, 50]])  # x, y, radius in cells
+
+
+class DiscSam(sam.Sam):
+    """A stand-in for the network: it knows three discs, and three ways to answer at a point."""
+
+    def __init__(self, folder=None):
+        """Remember the places that are asked at."""
+        self.asked = []
+
+    def look(self, picture):
+        """See nothing."""
+
+    def ask(self, x, y):
+        """Answer with the disc, a loose guess, and everything."""
+        self.asked.append((x, y))
+        rows, columns = np.mgrid[: sam.LOW, : sam.LOW]
+        inside = [r - np.hypot(columns - cx, rows - cy) for cx, cy, r in DISCS]
+        here = max(inside, key=lambda d: d[y, x])
+        loose = 0.05 * (40 - np.hypot(columns - x, rows - y))
+        sure = 0.9 if here[y, x] > 0 else 0.4
+        return np.stack([2 * here, loose, np.full_like(here, 9)]), np.array([sure, 0.8, 0.95])
 
 
 def photograph(seed):
@@ -56,6 +79,79 @@ def test_what_stands_out_clearly_is_taken_piece_by_piece():
     crowd = np.kron(np.indices((4, 4)).sum(0) % 2, np.ones((70, 70))).astype(np.float32)
     crowd[::70] = crowd[:, ::70] = 0
     assert label.things(crowd) == []
+
+
+def test_everything_is_found_by_asking_where_nothing_was_found():
+    network = DiscSam()
+    masks = sam.everything(network, np.zeros((300, 400, 3), np.uint8), np.random.default_rng(1))
+    assert len(network.asked) == sam.POINTS
+    assert len(masks) == len(DISCS)  # each once; neither loose guesses nor all of the picture
+    for x, y, radius in DISCS:
+        scale = np.array([400, 300]) / sam.LOW
+        [mask] = [m for m in masks if m[int(y * scale[1]), int(x * scale[0])]]
+        assert mask.shape == (300, 400)
+        assert mask.sum() == pytest.approx(np.pi * radius**2 * scale.prod(), rel=0.05)
+    inside = [np.hypot(x - cx, y - cy) < r for x, y in network.asked for cx, cy, r in DISCS]
+    assert sum(inside) < sam.POINTS / 2
+
+
+def test_everything_of_a_folder_is_written(sources, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(label, 'Sam', DiscSam)
+    out = tmp_path / 'out'
+    monkeypatch.setattr(sys, 'argv', ['label', str(out), str(sources), '--sam', str(tmp_path)])
+    label.main()
+    assert capsys.readouterr().out == f'3 pictures, 9 things in {out}\n'
+    for picture in real.coco(out / 'images', out / 'annotations.json'):
+        assert len(picture.objects) == len(DISCS)
+
+
+def asked_sam(folder):
+    """Write an encoder and a decoder of SAM 2's shape; masks are the point's distance."""
+    onnx = pytest.importorskip('onnx')
+    pytest.importorskip('onnxruntime')
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+
+    def save(name, nodes, inputs, outputs, constants=()):
+        infos = [
+            [helper.make_tensor_value_info(key, kind, shape) for key, shape in each.items()]
+            for each in (inputs, outputs)
+        ]
+        graph = helper.make_graph(nodes, name, *infos, list(constants))
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8)
+        (folder / f'sam2_{name}.onnx').write_bytes(model.SerializeToString())
+
+    picture = {'image': [1, 3, sam.SIDE, sam.SIDE]}
+    pool = {'kernel_shape': [4, 4], 'strides': [4, 4]}
+    save(
+        'encoder',
+        [helper.make_node('AveragePool', ['image'], ['image_embed'], **pool)],
+        picture,
+        {'image_embed': [1, 3, sam.LOW, sam.LOW]},
+    )
+    prompt = {'point_coords': [1, 1, 2], 'point_labels': [1, 1], 'has_mask_input': [1]}
+    prompt |= {'mask_input': [1, 1, sam.LOW, sam.LOW], 'image_embed': [1, 3, sam.LOW, sam.LOW]}
+    nodes = [
+        helper.make_node('Identity', ['image_embed'], ['masks']),
+        helper.make_node('ReduceMean', ['point_coords'], ['middle'], axes=[1, 2], keepdims=0),
+        helper.make_node('Concat', ['middle'] * 3, ['three'], axis=0),
+        helper.make_node('Unsqueeze', ['three', 'first'], ['iou_predictions']),
+    ]
+    first = helper.make_tensor('first', onnx.TensorProto.INT64, [1], [0])
+    answer = {'masks': [1, 3, sam.LOW, sam.LOW], 'iou_predictions': [1, 3]}
+    save('decoder', nodes, prompt, answer, [first])
+
+
+def test_the_network_gets_pictures_and_points_as_it_was_trained(tmp_path):
+    asked_sam(tmp_path)
+    network = sam.Sam(tmp_path)
+    picture = np.zeros((300, 400, 3), np.uint8)
+    picture[:150, :, 2] = 255  # red above
+    network.look(picture)
+    logits, ious = network.ask(10, 30)
+    red = [(value - mean) / std for value, mean, std in zip((1, 0), (0.485,) * 2, (0.229,) * 2)]
+    np.testing.assert_allclose(logits[0, [10, 250], 100], red, rtol=1e-4)
+    np.testing.assert_allclose(logits[2, 10, 100], -0.406 / 0.225, rtol=1e-4)
+    np.testing.assert_allclose(ious, [(42 + 122) / 2] * 3)  # pixels of the network's input
 
 
 @pytest.mark.parametrize('corner', [0, 1])

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Masks for photographs that have none, by a network that finds what stands out (ISNet).
+"""Masks for photographs that have none, by networks: what stands out (ISNet), everything (SAM 2).
 
     python -m training.label OUT --model FOLDER SOURCES... --keep training/photographs.txt
+    python -m training.label OUT --sam FOLDER SOURCES... --keep training/pictures.txt
 
 Sources are pictures, folders of them, or Qt resource files (.rcc) with pictures inside. OUT gets
 ``images/``, ``annotations.json`` (COCO format, for ``training.train --coco``) and ``sheet.jpg`` to
@@ -14,12 +15,14 @@ import argparse
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 from tqdm import tqdm
+
+from training.sam import Sam, everything
 
 SIDE = 1024  # of the network's input
 LONGEST = 1200  # pixels that are kept of a picture
@@ -106,22 +109,34 @@ def tile(name: str, picture: np.ndarray, masks: list[np.ndarray]) -> np.ndarray:
     return cv2.putText(shown, name, (3, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.35, (0, 255, 255))
 
 
+def finder(args: argparse.Namespace) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """Return what finds the masks of a picture."""
+    if args.model:
+        salience = Salience(args.model)
+        return lambda picture: things(salience(picture))
+    sam, rng = Sam(args.sam), np.random.default_rng(0)
+    return lambda picture: everything(sam, picture, rng)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument('out', type=Path)
     p.add_argument('sources', type=Path, nargs='+')
-    p.add_argument('--model', type=Path, required=True, help=Salience.__init__.__doc__)
+    network = p.add_mutually_exclusive_group(required=True)
+    network.add_argument('--model', type=Path, help='what stands out: ' + Salience.__init__.__doc__)
+    network.add_argument('--sam', type=Path, help='everything: ' + Sam.__init__.__doc__)
     p.add_argument('--keep', type=Path, help='a file of names: only these')
     args = p.parse_args()
     wanted = args.keep and set(args.keep.read_text().split())
-    salience, table, tiles = Salience(args.model), {'images': [], 'annotations': []}, []
+    find = finder(args)
+    table, tiles = {'images': [], 'annotations': []}, []
     (args.out / 'images').mkdir(parents=True, exist_ok=True)
     seen = set()
     for name, picture in tqdm(each for source in args.sources for each in photographs(source)):
         if name in seen or (wanted and name not in wanted):
             continue
         seen.add(name)
-        masks = things(salience(picture))
+        masks = find(picture)
         if not masks:
             continue
         file, number = f'{name}.jpg', len(table['images'])
