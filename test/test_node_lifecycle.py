@@ -2,6 +2,8 @@
 """The managed node: what each transition connects and frees, how it fails, how it ends."""
 
 import signal
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
@@ -233,3 +235,33 @@ def test_signals_end_the_process_in_order(moment, number):
         assert (bench.now() - begin) / SECOND < 15
         if moment != 'loading':
             assert bench.process.lines[line:] == []
+
+
+# Stopped within the start of a compiled module, Python would be ended by that module (torch's do).
+IMPORTING = """
+import os, signal, sys, time
+sys.path.insert(0, sys.argv[1])
+from stt_ros.ros import node
+
+def load(self, state):
+    import compiled
+    time.sleep(30)
+
+node.SttNode.on_configure = load
+node.main(['--ros-args', '-r', '__ns:=/importing'])
+print('in order')
+"""
+COMPILED = """
+import os, signal, time
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(0.3)
+print('imported')
+"""
+
+
+def test_a_signal_waits_for_the_end_of_an_import(tmp_path):
+    (tmp_path / 'compiled.py').write_text(COMPILED)
+    command = [sys.executable, '-c', IMPORTING, str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=25)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == 'imported\nin order\n'

@@ -148,7 +148,7 @@ def test_the_network_gets_pictures_and_points_as_it_was_trained(tmp_path):
     picture[:150, :, 2] = 255  # red above
     network.look(picture)
     logits, ious = network.ask(10, 30)
-    red = [(value - mean) / std for value, mean, std in zip((1, 0), (0.485,) * 2, (0.229,) * 2)]
+    red = (np.array([1, 0]) - 0.485) / 0.229
     np.testing.assert_allclose(logits[0, [10, 250], 100], red, rtol=1e-4)
     np.testing.assert_allclose(logits[2, 10, 100], -0.406 / 0.225, rtol=1e-4)
     np.testing.assert_allclose(ious, [(42 + 122) / 2] * 3)  # pixels of the network's input

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
+from types import FrameType
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -164,15 +167,26 @@ class SttNode(LifecycleNode):
         return DiagnosticStatus.OK, 'segmenting' if prompted else 'waiting for a prompt'
 
 
+def importing(frame: FrameType | None) -> bool:
+    """Whether what is being run is part of an import."""
+    while frame and not frame.f_code.co_filename.startswith('<frozen importlib'):
+        frame = frame.f_back
+    return frame is not None
+
+
 def main(args: list[str] | None = None) -> None:
     """Run the node until it is interrupted."""
     keep_memory()
     dds.use_profile()
     loading = True
 
-    def interrupt(number: int, stack) -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
         # Loading or downloading a model ends at once; spinning is ended by rclpy, in good order.
-        if loading:
+        if loading and importing(frame):  # an exception in torch's start would abort the process
+            again = threading.Timer(0.05, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+        elif loading:
             raise KeyboardInterrupt
 
     for number in (signal.SIGINT, signal.SIGTERM):
