@@ -136,6 +136,14 @@ def test_a_lens_bends_the_image_and_its_masks_alike():
         assert (image == bent[..., None]).all() and (bent != mask).any()
 
 
+def test_what_the_frame_cuts_is_not_pasted():
+    image = np.zeros((200, 200, 3), np.uint8)
+    whole, cut = np.zeros((2, 200, 200), np.uint8)
+    whole[50:100, 60:120] = cut[150:200, 60:120] = 255
+    [(rgb, mask)] = make_bank([([real.Picture(image, [cut, whole])], 1.0)]).cutouts
+    assert rgb.shape == (50, 60, 3) and mask.all()
+
+
 def test_every_origin_of_cut_outs_is_pasted_as_often():
     few, many = [('few', None)], [('many', None)] * 50
     own = Bank(cutouts=[('own', None)], others=[few, many])

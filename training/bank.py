@@ -33,7 +33,7 @@ class Bank:
 
 
 def make_bank(groups: list[tuple[list[real.Picture], float]], smallest: int = 30) -> Bank:
-    """Collect pictures in (group, share) pairs; cut out objects of over ``smallest`` squared px."""
+    """Collect pictures in (group, share) pairs; cut out whole things of over ``smallest``^2 px."""
     bank = Bank()
     weights = []
     for pictures, share in groups:
@@ -55,6 +55,8 @@ def _cut_out(picture: real.Picture, smallest: int) -> list:
         if not isinstance(picture.objects[i], np.ndarray):
             mask = cv2.erode(mask, np.ones((3, 3), np.uint8))
         x, y, w, h = cv2.boundingRect(mask)
+        if not (0 < x and 0 < y and x + w < mask.shape[1] and y + h < mask.shape[0]):
+            continue  # a part of a thing, or the ground
         found.append(
             (picture.image[y : y + h, x : x + w].copy(), mask[y : y + h, x : x + w].copy())
         )
