@@ -58,7 +58,7 @@ def composed_scene(
         if rng.random() < 0.12:  # the ground out of focus
             image = cv2.GaussianBlur(image, (0, 0), rng.uniform(1, 4))
     else:
-        asked = rng.random() < 0.2
+        asked = rng.random() < 0.1
         (image, regions), below = ground(rng, () if asked else bank.photos), []
         number = rng.integers(3, 11)
     h, w = image.shape[:2]
