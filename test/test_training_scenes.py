@@ -140,7 +140,8 @@ def test_what_the_frame_cuts_is_not_pasted():
     image = np.zeros((200, 200, 3), np.uint8)
     whole, cut = np.zeros((2, 200, 200), np.uint8)
     whole[50:100, 60:120] = cut[150:200, 60:120] = 255
-    [(rgb, mask)] = make_bank([([real.Picture(image, [cut, whole])], 1.0)]).cutouts
+    things = [whole, *(np.ascontiguousarray(np.rot90(cut, k)) for k in range(4))]
+    [(rgb, mask)] = make_bank([([real.Picture(image, things)], 1.0)]).cutouts
     assert rgb.shape == (50, 60, 3) and mask.all()
 
 

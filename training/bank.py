@@ -55,7 +55,7 @@ def _cut_out(picture: real.Picture, smallest: int) -> list:
         if not isinstance(picture.objects[i], np.ndarray):
             mask = cv2.erode(mask, np.ones((3, 3), np.uint8))
         x, y, w, h = cv2.boundingRect(mask)
-        if not (0 < x and 0 < y and x + w < mask.shape[1] and y + h < mask.shape[0]):
+        if min(x, y, mask.shape[1] - x - w, mask.shape[0] - y - h) < 3:
             continue  # a part of a thing, or the ground
         found.append(
             (picture.image[y : y + h, x : x + w].copy(), mask[y : y + h, x : x + w].copy())

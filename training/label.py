@@ -103,9 +103,13 @@ def run_lengths(mask: np.ndarray) -> list[int]:
 
 
 def tile(name: str, picture: np.ndarray, masks: list[np.ndarray]) -> np.ndarray:
-    """Return a small picture with what was found bright."""
+    """Return a small picture with what was found bright and outlined."""
     bright = np.any(masks, axis=0)[..., None]
     shown = cv2.resize(np.where(bright, picture, picture // 3), TILE, interpolation=cv2.INTER_AREA)
+    for mask in masks:
+        small = cv2.resize(mask.astype(np.uint8), TILE)
+        outlines = cv2.findContours(small, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)[0]
+        cv2.drawContours(shown, outlines, -1, (0, 0, 255), 1)
     return cv2.putText(shown, name, (3, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.35, (0, 255, 255))
 
 
@@ -114,8 +118,8 @@ def finder(args: argparse.Namespace) -> Callable[[np.ndarray], list[np.ndarray]]
     if args.model:
         salience = Salience(args.model)
         return lambda picture: things(salience(picture))
-    sam, rng = Sam(args.sam), np.random.default_rng(0)
-    return lambda picture: everything(sam, picture, rng)
+    sam = Sam(args.sam)
+    return lambda picture: everything(sam, picture, np.random.default_rng(0))
 
 
 def main():

@@ -25,8 +25,8 @@ class Sam:
         """Load the encoder (.ort) and the decoder (.onnx) of a folder."""
         import onnxruntime
 
-        paths = [next(folder.glob(f'*{part}*')) for part in ('encoder', 'decoder')]
-        self.encoder, self.decoder = (onnxruntime.InferenceSession(str(p)) for p in paths)
+        [encoder], [decoder] = (list(folder.glob(f'*{part}*')) for part in ('encoder', 'decoder'))
+        self.encoder, self.decoder = map(onnxruntime.InferenceSession, (encoder, decoder))
         self.features: dict = {}
 
     def look(self, picture: np.ndarray) -> None:

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import threading
 from types import FrameType
 
 import rclpy
@@ -26,6 +24,7 @@ from stt_ros.ros.prompt_models import PromptModels
 from stt_ros.ros.services import Services
 from stt_ros.segmenter import Segmenter
 
+SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGALRM
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -181,15 +180,14 @@ def main(args: list[str] | None = None) -> None:
     loading = True
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        # Loading or downloading a model ends at once; spinning is ended by rclpy, in good order.
-        if loading and importing(frame):  # an exception in torch's start would abort the process
-            again = threading.Timer(0.05, os.kill, (os.getpid(), number))
-            again.daemon = True
-            again.start()
+        # Loading or downloading a model ends at once, but after an import that is under way: an
+        # exception in torch's start would abort the process. Spinning is ended by rclpy, in order.
+        if loading and importing(frame):
+            signal.setitimer(signal.ITIMER_REAL, 0.02)  # come back
         elif loading:
             raise KeyboardInterrupt
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, interrupt)  # before rclpy, which calls the handlers that it finds
     rclpy.init(args=args)
     node = None
@@ -210,7 +208,7 @@ def main(args: list[str] | None = None) -> None:
             node.close()
             node.destroy_node()
         rclpy.try_shutdown()
-        for number in (signal.SIGINT, signal.SIGTERM):  # a second one, while Python ends
+        for number in SIGNALS:  # a second one, while Python ends
             signal.signal(number, signal.SIG_IGN)
 
 
