@@ -239,22 +239,21 @@ def test_signals_end_the_process_in_order(moment, number):
 
 # An exception that is raised while a compiled module starts may abort the process (torch's does).
 LOADING = """
-import time
+import threading
 from stt_ros.ros import node
 
 def load(self, state):
     import compiled
-    time.sleep(30)
+    threading.Event().wait()  # for the signal
 
 node.SttNode.on_configure = load
 node.main(['--ros-args', '-r', '__ns:=/importing'])
 print('in order')
 """
 COMPILED = """
-import os, signal, time
+import signal
 for number in {}:
-    os.kill(os.getpid(), number)
-time.sleep(0.3)
+    signal.raise_signal(number)
 print('imported')
 """
 
