@@ -154,14 +154,6 @@ def test_the_network_gets_pictures_and_points_as_it_was_trained(tmp_path):
     np.testing.assert_allclose(ious, [(42 + 122) / 2] * 3)  # pixels of the network's input
 
 
-@pytest.mark.parametrize('corner', [0, 1])
-def test_run_lengths_are_read_by_the_trainer(corner):
-    mask = np.random.RandomState(3).rand(20, 30) > 0.5
-    mask[0, 0] = corner
-    again = real._segmentation({'counts': label.run_lengths(mask)}, 20, 30)
-    np.testing.assert_array_equal(again > 0, mask)
-
-
 def bright_pixels(path):
     """Write a network of ISNet's shape that finds bright pixels."""
     onnx = pytest.importorskip('onnx')

@@ -76,9 +76,9 @@ seen only in the end, but at each release, and when the scores of the second and
 were lowered (chosen by the others and by 32 labelled things elsewhere)"""
 
 LIMITS = """\
-* A few hundred real objects taught it: it knows edges, textures and blob-like bodies better
-  than categories. Expect a part instead of the whole (one garment, a patch of another colour),
-  missing thin limbs, and leaks into ground of the same colour.
+* A few thousand things in some 700 pictures taught it: it knows edges, textures and blob-like
+  bodies better than categories. Expect a part instead of the whole (one garment, a patch of
+  another colour), missing thin limbs, and leaks into ground of the same colour.
 * The mask is as coarse as the token pattern far from the gaze (8 px). Images of over 1131 pixels
   are read 2, 4, ... times smaller (`usual_side`), as it was taught by small ones, and their masks
   are as many times coarser: what is small in a large image needs `scale: 1`.

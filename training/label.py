@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from stt_ros.prompts import rle
 from training.sam import Sam, everything
 
 SIDE = 1024  # of the network's input
@@ -94,14 +95,6 @@ def things(sure: np.ndarray) -> list[np.ndarray]:
     return found if len(found) <= 5 else []
 
 
-def run_lengths(mask: np.ndarray) -> list[int]:
-    """Return COCO's uncompressed run lengths: column by column, beginning with zeros."""
-    flat = mask.T.ravel()
-    edges = np.flatnonzero(np.diff(flat)) + 1
-    runs = np.diff([0, *edges, flat.size]).tolist()
-    return [0, *runs] if flat[0] else runs
-
-
 def tile(name: str, picture: np.ndarray, masks: list[np.ndarray]) -> np.ndarray:
     """Return a small picture with what was found bright and outlined."""
     bright = np.any(masks, axis=0)[..., None]
@@ -148,7 +141,7 @@ def main():
         size = dict(zip(('height', 'width'), picture.shape[:2], strict=True))
         table['images'].append({'id': number, 'file_name': file, **size})
         table['annotations'] += [
-            {'image_id': number, 'segmentation': {'counts': run_lengths(mask)}} for mask in masks
+            {'image_id': number, 'segmentation': rle.encode(mask)} for mask in masks
         ]
         tiles.append(tile(name, picture, masks))
     (args.out / 'annotations.json').write_text(json.dumps(table))

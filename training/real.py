@@ -14,6 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from stt_ros.prompts import rle
+
 
 @dataclass
 class Picture:
@@ -95,30 +97,8 @@ def coco(images: Path, annotations: Path, limit: int | None = None) -> list[Pict
 def _segmentation(segmentation, height: int, width: int):
     if isinstance(segmentation, list):
         return [np.asarray(p, np.float64).reshape(-1, 2) for p in segmentation]
-    counts = segmentation['counts']
-    if isinstance(counts, str):
-        counts = _uncompress(counts)
-    flat = np.zeros(height * width, np.uint8)
-    edges = np.concatenate([[0], np.cumsum(counts)])
-    for start, stop in zip(edges[1::2], edges[2::2], strict=False):
-        flat[start:stop] = 255
-    return np.ascontiguousarray(flat.reshape(width, height).T)
-
-
-def _uncompress(text: str) -> list[int]:
-    """COCO's compressed run lengths: base-32 varints, from the third on relative to two before."""
-    counts, i = [], 0
-    while i < len(text):
-        value, shift, more = 0, 0, True
-        while more:
-            c = ord(text[i]) - 48
-            value |= (c & 31) << shift
-            more = bool(c & 32)
-            i, shift = i + 1, shift + 5
-            if not more and c & 16:
-                value |= -1 << shift
-        counts.append(value + counts[-2] if len(counts) > 2 else value)
-    return counts
+    mask = rle.decode({'size': [height, width], 'counts': segmentation['counts']})
+    return np.ascontiguousarray(mask) * np.uint8(255)
 
 
 def cutouts(folder: Path, largest: int = 500) -> list[tuple[np.ndarray, np.ndarray]]:

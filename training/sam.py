@@ -12,6 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from stt_ros.masks import iou, stability
+
 SIDE, LOW = 1024, 256  # of the input and of the masks
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, RGB
 POINTS = 28
@@ -63,13 +65,14 @@ def everything(sam: Sam, picture: np.ndarray, rng: np.random.Generator) -> list[
         order[:6] = order[-6:] = order[:, :6] = order[:, -6:] = np.inf
         y, x = np.unravel_index(order.argmin(), order.shape)
         covered[max(0, y - 6) : y + 7, max(0, x - 6) : x + 7] += 0.2
-        for logits, iou in zip(*sam.ask(x, y), strict=True):
+        for logits, sure in zip(*sam.ask(x, y), strict=True):
             mask = logits > 0
             area = np.count_nonzero(mask)
-            steady = np.count_nonzero(logits > 1) / max(1, np.count_nonzero(logits > -1))
-            if iou < IOU or steady < STABILITY or not 24 <= area <= 0.85 * mask.size:
+            if sure < IOU or not 24 <= area <= 0.85 * mask.size:
                 continue
-            if any((mask & other).sum() > ALIKE * (mask | other).sum() for other in found):
+            if stability(logits, np.ones(1, int)) < STABILITY:
+                continue
+            if any(iou(mask, other) > ALIKE for other in found):
                 continue
             found.append(mask)
             covered[mask] += 0.25 if area < 0.3 * mask.size else 0.1
