@@ -119,6 +119,38 @@ def test_loss_falls_when_the_mask_is_right_and_scores_are_learnt():
     assert loss(one_right, good, target, area)[1]['mask'] < 1
 
 
+def test_each_further_mask_is_learnt_by_a_hypothesis_of_its_own():
+    whole, part, ground = torch.zeros(3, 1, 12)
+    whole[:, :8], part[:, :3], ground[:, 8:] = 1, 1, 1
+    area = torch.ones(1, 12)
+    logits = torch.stack([8 * (2 * whole - 1)] * 3, 1).requires_grad_()
+    ious, also = torch.zeros(1, 3), torch.stack([part, ground], 1)
+
+    def pulled(count):
+        total, _ = loss(logits, ious, whole, area, (also, torch.tensor([count])), top=0, others=0)
+        return total, torch.autograd.grad(total, logits)[0][0].abs().sum(-1) > 1e-3
+
+    (none, _), (one, moved), (two, moved_by_two) = map(pulled, (0, 1, 2))
+    assert none < one < two
+    assert moved.tolist() == [False, True, False]
+    assert moved_by_two.tolist() == [False, True, True]
+
+
+def test_a_gaze_brings_the_other_masks_that_hold_it():
+    whole, part, beside = np.zeros((3, 200, 300), np.uint8)
+    whole[50:150, 50:250] = part[80:120, 60:100] = beside[:40] = 255
+    image = np.zeros((200, 300, 3), np.uint8)
+    scene = scenes.Scene(image, [whole, part, beside, whole.copy()])
+    assert scenes.also_at(scene, part, (80.5, 100.9))[0] is whole
+    assert scenes.also_at(scene, whole, (80, 100)) == [part]
+    assert scenes.also_at(scene, beside, (10, 10)) == []
+    record = dataset.sample(image, part, (80, 100), also=[whole])
+    batch = batches.collate(np.random.default_rng(0), record[None], light=0)
+    assert batch['further'].tolist() == [1]
+    assert (batch['also'][:, 0] * batch['area']).sum() == pytest.approx(20000, rel=1e-3)
+    assert not batch['also'][:, 1].any()
+
+
 def test_what_is_ranked_first_learns_the_mask_and_better_ones_rise():
     target, area = torch.zeros(1, 8), torch.ones(1, 8)
     target[:, :4] = 1

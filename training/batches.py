@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from training.dataset import MIRROR, Ring, T
+from training.dataset import ALSO, MIRROR, Ring, T
 
 
 def pick(rng: np.random.Generator, ring: Ring, batch: int, groups: int = 4):
@@ -29,7 +29,8 @@ def collate(
     """Stack records into tensors of the n <= N tokens that are needed.
 
     tokens (B,n,3,T,T) float normalised, positions (B,n) int64, valid (B,n) bool,
-    target (B,n*T*T) float in [0, 1], area (B,n*T*T) float in pixels (0 outside the image).
+    target (B,n*T*T) float in [0, 1], area (B,n*T*T) float in pixels (0 outside the image),
+    also (B,ALSO,n*T*T) like target, the first further (B,) int64 of them given.
     """
     size = len(records)
     n = int(records['valid'].sum(1).max())
@@ -39,6 +40,8 @@ def collate(
         'valid': np.zeros((size, n), bool),
         'target': np.zeros((size, n, T, T), np.uint8),
         'area': np.zeros((size, n, T, T), np.uint8),
+        'also': np.zeros((size, ALSO, n, T, T), np.uint8),
+        'further': records['further'].astype(np.int64),
     }
     for b, record in enumerate(records):
         where = np.flatnonzero(record['valid'])
@@ -49,6 +52,7 @@ def collate(
         out['positions'][b, :k] = MIRROR[where] if mirrored else where
         out['tokens'][b, :k] = record['tokens'][where][..., ::step]
         out['target'][b, :k] = record['target'][where][..., ::step]
+        out['also'][b, :, :k] = record['also'][:, where][..., ::step]
         out['area'][b, :k] = area[..., ::step]
         out['valid'][b, :k] = True
     return _tensors(rng, out, light)
@@ -76,4 +80,6 @@ def _tensors(rng, out: dict, light: float) -> dict[str, torch.Tensor]:
         'valid': torch.from_numpy(out['valid']),
         'target': flat['target'] / 255,
         'area': flat['area'],
+        'also': torch.from_numpy(out['also']).flatten(2).float() / 255,
+        'further': torch.from_numpy(out['further']),
     }

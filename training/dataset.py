@@ -42,6 +42,7 @@ def _mirror() -> np.ndarray:
     return np.array([place[(PATTERN.receptive_field - x - T * s / 2, y)] for x, y, s in BOXES])
 
 
+ALSO = 2  # further targets of a gaze: the whole of a part, the part of a whole
 FIRST = 4000  # samples that are drawn without pausing, so that training can begin
 
 BOXES = _token_boxes()
@@ -51,6 +52,8 @@ RECORD = np.dtype(
     [
         ('tokens', np.uint8, (N, 3, T, T)),
         ('target', np.uint8, (N, T, T)),
+        ('also', np.uint8, (ALSO, N, T, T)),
+        ('further', np.uint8),  # how many of them there are
         ('valid', bool, (N,)),
         ('widths', np.uint8, (N, T)),
         ('heights', np.uint8, (N, T)),
@@ -67,15 +70,25 @@ def spans(origin: int, axis: int, length: int) -> np.ndarray:
 
 
 def sample(
-    image: np.ndarray, mask: np.ndarray, at: tuple[float, float], kind: int = 0
+    image: np.ndarray,
+    mask: np.ndarray,
+    at: tuple[float, float],
+    kind: int = 0,
+    also: list[np.ndarray] = (),
 ) -> np.ndarray:
-    """Foveate an image and its target around a gaze; the target is 255 * area fraction."""
+    """Foveate an image and its targets around a gaze; a target is 255 * area fraction.
+
+    ``also`` are up to ALSO other masks (H, W) that the same gaze could mean.
+    """
     record = np.zeros((), RECORD)
     height, width = mask.shape
     record['tokens'], record['valid'] = PATTERN.foveate(image, at)
     record['target'] = PATTERN.foveate(mask, at, filler=(0,))[0][:, 0]
     ox, oy = PATTERN.crop_origin(at)
     record['widths'], record['heights'] = spans(ox, 0, width), spans(oy, 1, height)
+    for place, other in zip(record['also'], also, strict=False):
+        place[:] = PATTERN.foveate(other, at, filler=(0,))[0][:, 0]
+    record['further'] = min(len(also), ALSO)
     record['kind'] = kind
     return record
 
@@ -98,15 +111,16 @@ def stream(rng: np.random.Generator, bank: Bank, mix: Mix):
         if rng.random() < mix.first:
             kind, scene = 2, scenes.first_scene(rng, mix.per_scene)
         elif kind:
-            scene = scenes.real_scene(rng, bank, mix.per_scene)
+            scene = scenes.real_scene(rng, bank, 3 * mix.per_scene)
         else:
             scene = scenes.composed_scene(
                 rng, bank, mix.per_scene, mix.ground_real, mix.things_real
             )
         repeats = 2 if len(scene.targets) < 3 else 1
-        for mask in scene.targets:
+        for mask in scene.targets[: mix.per_scene]:
             for _ in range(repeats):
-                yield sample(scene.image, mask, scenes.aim(rng, mask), kind)
+                at = scenes.aim(rng, mask)
+                yield sample(scene.image, mask, at, kind, scenes.also_at(scene, mask, at))
 
 
 class Ring:

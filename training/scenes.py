@@ -14,9 +14,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from stt_ros.masks import iou
 from training import augment, real, shapes, textures, things
 from training.bank import Bank
 from training.compositing import blend_in, paste
+
+ALIKE = 0.8  # IoU of masks that count as one
 
 
 @dataclass
@@ -32,7 +35,7 @@ def real_scene(rng: np.random.Generator, bank: Bank, count: int) -> Scene:
     picture = bank.pictures[rng.choice(len(bank.pictures), p=bank.weights)]
     image, matrix, size = real.view(rng, picture)
     targets = []
-    for i in rng.permutation(len(picture.objects))[: count * 3]:
+    for i in rng.permutation(len(picture.objects)):
         mask = picture.mask(i, matrix, size)
         if _askable(rng, mask):
             targets.append(mask)
@@ -181,6 +184,16 @@ def gaze(rng: np.random.Generator, mask: np.ndarray) -> tuple[float, float]:
     return float(np.clip(at[1] + x - 1, 0, mask.shape[1] - 1)), float(
         np.clip(at[0] + y - 1, 0, mask.shape[0] - 1)
     )
+
+
+def also_at(scene: Scene, mask: np.ndarray, at: tuple[float, float]) -> list[np.ndarray]:
+    """Return the other targets that hold a gaze: wholes of a part, parts of a whole."""
+    x, y = (int(v) for v in at)
+    return [
+        other
+        for other in scene.targets
+        if other is not mask and other[y, x] > 127 and iou(other > 127, mask > 127) < ALIKE
+    ]
 
 
 def aim(rng: np.random.Generator, mask: np.ndarray) -> tuple[float, float]:

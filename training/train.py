@@ -76,7 +76,7 @@ def _data_arguments(p: argparse.ArgumentParser):
         metavar=('RING', 'SHARE'),
         help='a second ring, left as it is, and its share of the batches',
     )
-    p.add_argument('--slots', type=int, default=30000, help='samples in the ring (181 kB each)')
+    p.add_argument('--slots', type=int, default=30000, help='samples in the ring (269 kB each)')
     p.add_argument(
         '--workers', type=int, default=1, help='drawing processes; 0 = use the ring as it is'
     )

@@ -109,7 +109,12 @@ class Trainer:
         with torch.autocast(torch.device(self.args.device).type, torch.bfloat16):
             logits, ious = self.model(batch['tokens'], batch['valid'], batch['positions'])
         total, parts = loss(
-            logits.flatten(2).float(), ious.float(), batch['target'], batch['area'], self.args.focal
+            logits.flatten(2).float(),
+            ious.float(),
+            batch['target'],
+            batch['area'],
+            (batch['also'], batch['further']),
+            self.args.focal,
         )
         self.model.zero_grad(set_to_none=True)
         if self.args.look:
