@@ -136,6 +136,9 @@ def test_other_shapes_are_refused_with_both_sizes(size, changed, words):
     [
         ({'k': (0.0,) * 9}, False, 'no camera matrix K'),
         ({'p': (0.0,) * 12}, True, 'no projection matrix P'),
+        ({'k': (*K[:8], 0.0)}, False, 'camera matrix K of camera_info has no inverse: 5.*, 0$'),
+        ({'k': (K[0], math.nan, *K[2:])}, False, 'camera matrix K of .* no inverse: .*, nan'),
+        ({'p': (9, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0)}, True, 'projection matrix P of .* no inverse'),
         ({'model': 'inverse_brown', 'd': (1, 0, 0, 0, 0)}, False, "'inverse_brown' with 5 coeff"),
         ({'model': 'plumb_bob', 'd': (1, 2, 3)}, False, r'with 3 .* plumb_bob \(4, 5\), rational'),
     ],
@@ -143,6 +146,8 @@ def test_other_shapes_are_refused_with_both_sizes(size, changed, words):
 def test_calibrations_that_are_none(changed, rectified, words):
     with pytest.raises(GazeError, match=words):
         camera(**changed).pixel((0, 0, 1), SIZE, rectified)
+    with pytest.raises(GazeError, match=words):
+        camera(**changed).direction((5, 5), SIZE, rectified)
 
 
 def test_an_unknown_model_without_distortion_is_a_pinhole():

@@ -4,17 +4,25 @@
 import gc
 import re
 import threading
+import time
 import weakref
 
 import pytest
+import rclpy
 import torch
 from node_here import node_here, override
+from node_process import TIMEOUT
 from rclpy.lifecycle import TransitionCallbackReturn
 from ros_messages import picture, raw_image
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header
+
+from stt_ros.gaze.transforms import NotYetError
+from stt_ros.ros.waiting import Waiting
 
 PIXELS = picture()
 SUCCESS = TransitionCallbackReturn.SUCCESS
+WARN, ERROR = b'\x01', b'\x02'
 
 
 def test_failure_to_connect_says_why(capfd):
@@ -23,6 +31,8 @@ def test_failure_to_connect_says_why(capfd):
         publishers = len(list(node.publishers))
         assert node.trigger_configure() != SUCCESS
         assert re.search('ERROR.*cannot be configured: .*maybe', capfd.readouterr().err)
+        level, words = node._health()
+        assert level == ERROR and 'cannot be configured: ' in words and 'maybe' in words
         assert len(list(node.publishers)) == publishers
     with node_here(*override('gaze.subscription', 'now', '')) as (node, _):
         subscriptions = len(list(node.subscriptions))
@@ -31,7 +41,63 @@ def test_failure_to_connect_says_why(capfd):
         assert re.search('ERROR.*cannot be activated: .*now', capfd.readouterr().err)
         assert len(list(node.subscriptions)) == subscriptions
         assert node.pipeline is None
+        assert node._health()[1].startswith('cannot be activated: ')
         assert node.trigger_cleanup() == SUCCESS
+        assert node._health() == (WARN, 'not configured')
+
+
+def test_whatever_comes_of_a_message_only_that_is_lost():
+    """What nobody thought of: here a stream of images whose handling breaks once."""
+    with node_here() as (node, executor):
+        assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+        outside = rclpy.create_node('camera', context=node.context)
+        executor.add_node(outside)
+        publisher = outside.create_publisher(Image, 'image', 10)
+        pipeline, add_frame = node.pipeline, node.pipeline._gazes.add_frame
+        taken = []
+
+        def broken(message, size):
+            add_frame(message, size)
+            taken.append(message.header.stamp.sec)
+            raise KeyError('broken') if len(taken) == 1 else ZeroDivisionError
+
+        pipeline._gazes.add_frame = broken
+        header = Header()
+        header.stamp.sec = -5
+        until = time.monotonic() + TIMEOUT
+        while len(taken) < 2 and time.monotonic() < until:
+            publisher.publish(raw_image(PIXELS, 'rgb8', header))
+            header.stamp.sec += 6
+            executor.spin_once(0.05)
+        assert len(taken) >= 2 and min(taken) > 0
+        values = {value.key: value.value for value in node.monitor.values()}
+        assert int(values['rejected image']) >= 2
+        outside.destroy_node()
+
+
+def test_a_click_has_room_to_wait_beside_a_stream():
+    rejected, calls = [], []
+    with node_here() as (node, _):
+        waiting = Waiting(node, lambda source, error: rejected.append(source))
+
+        def never():
+            raise NotYetError('no transform')
+
+        def second_time():
+            calls.append(len(calls))
+            if len(calls) == 1:
+                never()
+
+        for _ in range(20):
+            waiting.run('gaze_pose', never)
+        assert rejected == ['gaze_pose'] * 4
+        waiting.run('clicked_point', second_time)
+        assert rejected == ['gaze_pose'] * 4
+        waiting._again()
+        assert calls == [0, 1]
+        waiting.run('clicked_point', lambda: 1 / 0)
+        assert rejected[-1] == 'clicked_point'
+        waiting.close()
 
 
 def test_cleanup_frees_the_model_and_the_publishers():

@@ -5,6 +5,7 @@ import signal
 
 import numpy as np
 import pytest
+from node_here import node_here
 from node_process import NodeProcess
 from ros_helpers import Image, running_bench
 from ros_messages import picture, to_array
@@ -202,17 +203,34 @@ def test_unknown_parameter_is_refused(bench):
 def test_bad_values_at_start_fall_back_to_the_default():
     bad = {
         'mode': 'always', 'max_hypotheses': '9', 'overlay_alpha': 'half', 'mask_threshold': '.nan',
-        'cpu_threads': '-1', 'engine': '[1, 2]', 'scale': '3',
+        'cpu_threads': '-1', 'engine': '[1, 2]', 'scale': '3', 'ray_depth': '0',
     }  # fmt: skip
     arguments = [word for k, v in bad.items() for word in ('-p', f'{k}:={v}')]
-    node = NodeProcess(*arguments, '-p', 'autostart:=false', '-p', 'max_sync_offset:=2.5')
+    node = NodeProcess(
+        *arguments, '-p', 'autostart:=false', '-p', 'max_sync_offset:=2.5',
+        '-p', 'dwell_time:=2',
+    )  # fmt: skip
     try:
         for name in bad:
             default = DEFAULTS[name]
             node.wait_for_log(rf'ERROR.*{name}.*; using the default {default!r}')
-        assert 'max_sync_offset' not in node.log()
+        assert 'max_sync_offset' not in node.log() and 'dwell_time' not in node.log()
         node.signal(signal.SIGINT)
         assert node.wait() == 0
         assert 'Traceback' not in node.log()
     finally:
         node.end()
+
+
+def test_what_was_refused_at_start_is_in_the_diagnostics_and_whole_numbers_are_taken():
+    with node_here('-p', 'dwell_time:=2', '-p', 'ray_depth:=far') as (node, _):
+        assert node.get_parameter('dwell_time').value == node.parameters['dwell_time'] == 2.0
+        assert type(node.parameters['dwell_time']) is float
+        [problem] = node.parameters.refused
+        assert problem == (
+            "ray_depth is 'far'; must be of type float (0.05 to 1000); using the default 2.0"
+        )
+        node.trigger_configure()
+        node.trigger_activate()
+        node.monitor.frame()
+        assert node._health() == (b'\x01', problem)

@@ -143,16 +143,10 @@ class Camera:
         return float(np.sqrt(abs(matrix[0, 0] * matrix[1, 1] * scale[0] * scale[1])))
 
     def _matrix(self) -> np.ndarray:
-        k = np.reshape(np.array(self.k, float), (3, 3))
-        if k[0, 0] == 0 or k[1, 1] == 0:
-            raise GazeError('camera_info has no camera matrix K (K[0] is 0): not calibrated')
-        return k
+        return _usable(np.reshape(np.array(self.k, float), (3, 3)), 'camera matrix K')
 
     def _projection(self) -> np.ndarray:
-        p = np.reshape(np.array(self.p, float), (3, 4))
-        if p[0, 0] == 0 or p[1, 1] == 0:
-            raise GazeError('camera_info has no projection matrix P (P[0] is 0): not calibrated')
-        return p
+        return _usable(np.reshape(np.array(self.p, float), (3, 4)), 'projection matrix P')
 
     def _rotation(self) -> np.ndarray:
         return np.reshape(self.r, (3, 3)) if any(self.r) else np.eye(3)
@@ -239,6 +233,17 @@ class Camera:
         # Between the centre of a pixel, a whole number, and its edge lies half a pixel.
         scale = scale / bins
         return scale, (0.5 - offset) * scale - 0.5
+
+
+def _usable(matrix: np.ndarray, what: str) -> np.ndarray:
+    """Return the matrix (3, 3 or 4); raises ``GazeError`` if pixels have no rays by it."""
+    if matrix[0, 0] == 0 or matrix[1, 1] == 0:
+        name = what[-1]
+        raise GazeError(f'camera_info has no {what} ({name}[0] is 0): not calibrated')
+    if not np.isfinite(matrix).all() or np.linalg.det(matrix[:, :3]) == 0:
+        numbers = ', '.join(f'{v:g}' for v in matrix.ravel())
+        raise GazeError(f'the {what} of camera_info has no inverse: {numbers}')
+    return matrix
 
 
 @lru_cache(maxsize=4)

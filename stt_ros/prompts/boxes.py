@@ -36,20 +36,27 @@ class Box:
 
         Raises ``PromptError`` for a box outside the frame.
         """
-        height, width = frame.size
-        pixels = _whole(self.box, frame.size)
-        if not pixels[2]:
-            x, y, w, h = self.box
-            raise PromptError(
-                f'box (x={x:g}, y={y:g}, {w:g} x {h:g}) is outside the image of '
-                f'{width} x {height} pixels'
-            )
+        pixels = self.inside(frame.size)
         x, y, w, h = self.box
         grown = (x - w * MARGIN, y - h * MARGIN, w * (1 + 2 * MARGIN), h * (1 + 2 * MARGIN))
         limits = _whole(grown, frame.size)
         self.limits = Region(limits, np.ones((limits[3], limits[2]), bool))
         deep = deepest_points(foreground(frame, pixels), DEEP, pixels[:2])
         return np.concatenate([grids.grid(pixels, GRID), np.array(deep).reshape(-1, 2)])
+
+    def inside(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Return the pixels of an image of ``size`` (H, W) in it, as (x, y, width, height).
+
+        Raises ``PromptError`` when there are none.
+        """
+        pixels = _whole(self.box, size)
+        if not pixels[2]:
+            x, y, w, h = self.box
+            raise PromptError(
+                f'box (x={x:g}, y={y:g}, {w:g} x {h:g}) is outside the image of '
+                f'{size[1]} x {size[0]} pixels'
+            )
+        return pixels
 
     def score(self, candidates: Sequence[Candidate]) -> np.ndarray:
         """Return the IoU of each candidate's box with this one, times its share inside."""

@@ -231,5 +231,7 @@ class Gazes:
 
 
 def nanoseconds(stamp) -> int:
-    """Return a stamp as integer nanoseconds; 0 is 'no stamp'."""
+    """Return a stamp as integer nanoseconds; 0 is 'no stamp'. Raises ``GazeError`` below it."""
+    if stamp.sec < 0:
+        raise GazeError(f'stamp is {stamp.sec} s; expected 0 or more')
     return stamp.sec * SECOND + stamp.nanosec

@@ -94,7 +94,9 @@ class Inputs:
         read = serialized.compressed_image if compressed else serialized.image
         on_image = partial(self._on_image, read)
         self._image_kind = kind
-        image_topic, self._image_qos = self._subscribe(kind, topic, on_image, _IMAGES, raw=True)
+        image_topic, self._image_qos = self._subscribe(
+            kind, topic, on_image, _IMAGES, raw=True, source='image'
+        )
         self._subscribe(PointStamped, 'gaze', self._on_gaze, _SAMPLES)
         self._subscribe(PoseStamped, 'gaze_pose', self._on_gaze_pose, _SAMPLES)
         self._subscribe(Vector3Stamped, 'gaze_direction', self._on_gaze_direction, _SAMPLES)
@@ -113,24 +115,26 @@ class Inputs:
         return image_topic
 
     def _subscribe(
-        self, kind, topic: str, callback, qos: dict, raw: bool = False
+        self, kind, topic: str, callback, qos: dict, raw: bool = False, source: str = ''
     ) -> tuple[str, QoSProfile]:
         """Subscribe; returns the topic's full name, and the QoS with the user's overrides."""
         profile = QoSProfile(**qos)  # a new one: overrides are written into it
         subscription = self._node.create_subscription(
-            kind, topic, callback, profile,
+            kind, topic, partial(self._take, source or topic.rpartition('/')[2], callback), profile,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(), raw=raw,
         )  # fmt: skip
         self._subscriptions.append(subscription)
         return subscription.topic_name, profile
 
-    def _on_image(self, read: Callable, buffer: bytes) -> None:
+    def _take(self, source: str, callback: Callable, message) -> None:
+        """Call back; whatever comes of a message, only that message is lost."""
         try:
-            msg = read(buffer)
-        except ValueError as error:
-            self._pipeline.reject('image', error)
-            return
-        self._pipeline.on_image(msg)
+            callback(message)
+        except Exception as error:
+            self._pipeline.reject(source, error)
+
+    def _on_image(self, read: Callable, buffer: bytes) -> None:
+        self._pipeline.on_image(read(buffer))
 
     def _on_gaze(self, msg: PointStamped) -> None:
         self._sample('gaze', _raw(msg), self._node.parameters['gaze_space'], msg.header)

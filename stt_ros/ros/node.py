@@ -41,6 +41,7 @@ class SttNode(LifecycleNode):
         self.prompt_models: PromptModels | None = None
         self.pipeline: Pipeline | None = None
         self._inputs: Inputs | None = None
+        self._problem = ''  # why it could not be configured or activated
         Services(self)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         # Diagnostics must not stop when simulated time does.
@@ -49,6 +50,7 @@ class SttNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load and warm up the model; on failure log the reason and stay unconfigured."""
+        self._problem = ''
         chosen = {k: self.parameters[k] for k in ('weights', 'device', 'precision', 'engine')}
         try:
             self.segmenter = Segmenter.create(
@@ -61,7 +63,7 @@ class SttNode(LifecycleNode):
             self.outputs = Outputs(self)
             self.prompt_models = PromptModels(self.parameters)
         except Exception as error:  # whatever a model file or a driver comes up with
-            self.get_logger().error(f'cannot be configured: {error}')
+            self._failed(f'cannot be configured: {error}')
             self._release()
             return FAILURE
         self.parameters.configured = True
@@ -70,12 +72,13 @@ class SttNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Connect the topics and start to work; on failure log the reason and stay inactive."""
+        self._problem = ''
         self.monitor = Monitor(self.get_clock())
         self.pipeline = Pipeline(self)
         try:
             self._inputs = Inputs(self, self.pipeline)
         except Exception as error:  # a remapped name or a QoS override that is none
-            self.get_logger().error(f'cannot be activated: {error}')
+            self._failed(f'cannot be activated: {error}')
             self._disconnect()
             return FAILURE
         self.get_logger().info(
@@ -90,6 +93,7 @@ class SttNode(LifecycleNode):
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the model and everything else that configure made."""
+        self._problem = ''
         self._release()
         return super().on_cleanup(state)
 
@@ -107,6 +111,10 @@ class SttNode(LifecycleNode):
         """Undo everything, from whatever state."""
         self._disconnect()
         self._release()
+
+    def _failed(self, problem: str) -> None:
+        self._problem = problem
+        self.get_logger().error(problem)
 
     def _disconnect(self) -> None:
         for part in (self._inputs, self.pipeline):
@@ -143,6 +151,8 @@ class SttNode(LifecycleNode):
         self._diagnostics.publish(array)
 
     def _health(self) -> tuple[bytes, str]:
+        if self._problem:
+            return DiagnosticStatus.ERROR, self._problem
         if self.segmenter is None:
             return DiagnosticStatus.WARN, 'not configured'
         if self._inputs is None or self.pipeline is None:
@@ -163,6 +173,8 @@ class SttNode(LifecycleNode):
             return DiagnosticStatus.OK, 'idle: nobody listens to the outputs'
         if trouble := self.monitor.trouble():
             return DiagnosticStatus.WARN, trouble
+        if self.parameters.refused:
+            return DiagnosticStatus.WARN, '; '.join(self.parameters.refused)
         return DiagnosticStatus.OK, 'segmenting' if prompted else 'waiting for a prompt'
 
 

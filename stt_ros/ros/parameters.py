@@ -205,6 +205,7 @@ class Parameters:
     def __init__(self, node) -> None:
         self._node = node
         self._values = {spec.name: spec.default for spec in TABLE}
+        self.refused: list[str] = []  # at start: why a value was not taken
         self.configured = False  # while true, values taken at configure are refused
         node.add_on_set_parameters_callback(self._on_set)
         for spec in TABLE:
@@ -223,12 +224,24 @@ class Parameters:
         try:
             self._node.declare_parameter(spec.name, spec.default, descriptor)
         except InvalidParameterValueException as error:
-            self._declare_default(spec, descriptor, str(error))
-        except InvalidParameterTypeException as error:
-            self._declare_default(spec, descriptor, f'parameter {spec.name}: {error}')
+            self._declare_default(spec, descriptor, error)
+        except InvalidParameterTypeException:
+            self._declare_another_type(spec, descriptor)
 
-    def _declare_default(self, spec: Spec, descriptor, reason: str) -> None:
-        self._node.get_logger().error(f'{reason}; using the default {spec.default!r}')
+    def _declare_another_type(self, spec: Spec, descriptor) -> None:
+        """Take a whole number for a float, as people write it in YAML; refuse other types."""
+        anything = ParameterDescriptor(dynamic_typing=True)
+        try:
+            value = self._node.declare_parameter(spec.name, spec.default, anything).value
+        except InvalidParameterValueException as error:
+            self._declare_default(spec, descriptor, error)
+            return
+        self._node.undeclare_parameter(spec.name)
+        self._node.declare_parameter(spec.name, float(value), descriptor, ignore_override=True)
+
+    def _declare_default(self, spec: Spec, descriptor, reason: Exception) -> None:
+        self.refused.append(f'{reason}; using the default {spec.default!r}')
+        self._node.get_logger().error(self.refused[-1])
         self._node.declare_parameter(spec.name, spec.default, descriptor, ignore_override=True)
 
     def _on_set(self, parameters) -> SetParametersResult:
@@ -238,11 +251,12 @@ class Parameters:
             problem = self._refusal(BY_NAME[parameter.name], parameter.value)
             if problem:
                 return SetParametersResult(successful=False, reason=problem)
-        self._values.update({p.name: p.value for p in own})
+        self._values.update({p.name: type(BY_NAME[p.name].default)(p.value) for p in own})
         return SetParametersResult(successful=True)
 
     def _refusal(self, spec: Spec, value: Any) -> str | None:
-        if type(value) is not type(spec.default):
+        whole = type(value) is int and type(spec.default) is float
+        if type(value) is not type(spec.default) and not whole:
             kind = type(spec.default).__name__
             return f'{spec.name} is {value!r}; must be of type {kind} ({spec.allowed})'
         if spec.when == CONFIGURE and self.configured and value != self[spec.name]:

@@ -147,12 +147,23 @@ def _corner_and_size(roi: RegionOfInterest) -> tuple[int, int, int, int]:
     return roi.x_offset, roi.y_offset, roi.width, roi.height
 
 
-def to_boxes(detections) -> list[tuple[tuple[float, float, float, float], str]]:
-    """Return box (x, y, width, height) and class of each of a vision_msgs/Detection2DArray.
+def to_boxes(message, size: tuple[int, int]) -> tuple[list[prompts.Box], list[str]]:
+    """Return the boxes of a vision_msgs/Detection2DArray about an image of ``size`` (H, W).
 
-    A box that is turned becomes the upright one around it; the class is the most likely one's.
+    A box that is turned becomes the upright one around it; its label is the most likely class.
+    Those that are none, or outside the image, are left out; why is returned, too.
     """
-    return [(_upright(d.bbox), _class_of(d)) for d in detections.detections]
+    boxes, problems = [], []
+    for number, detection in enumerate(message.detections):
+        try:
+            box = prompts.Box(_upright(detection.bbox))
+            box.inside(size)
+        except PromptError as error:
+            problems.append(f'detections[{number}]: {error}')
+            continue
+        box.label = _class_of(detection)
+        boxes.append(box)
+    return boxes, problems
 
 
 def _upright(bbox) -> tuple[float, float, float, float]:

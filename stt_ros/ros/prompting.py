@@ -100,7 +100,7 @@ class Prompting:
             self._pipeline.reject('prompt', PromptError('too many prompts wait to be answered'))
 
     def on_detections(self, message) -> None:
-        """Take a vision_msgs/Detection2DArray: one thing is meant per box; the newest counts."""
+        """Take a vision_msgs/Detection2DArray: a thing is meant per box, none by an empty one."""
         job = self._job('detections', message, self._boxes)
         if job:
             if self._detections:
@@ -130,6 +130,8 @@ class Prompting:
         return self._find(image.header, images.to_frame(image), request)
 
     def _find(self, header, frame: Frame, request: Request) -> Outcome:
+        if not request.prompts:  # a detector sees nothing
+            return Outcome(request, header, frame, [])
         parameters = self._node.parameters
         options = Options(
             interpolation=parameters['interpolation'],
@@ -228,7 +230,7 @@ class Prompting:
             return
         if request.id > self._forgotten:
             self._age.start()
-            self._current = request
+            self._current = request if request.prompts else None
         self._publish(outcome)
 
     def _show(self, image, request: Request) -> None:
@@ -242,12 +244,11 @@ class Prompting:
     def _convert(self, message, number: int, image) -> Request:
         return self.request(image, message.prompts, message.mode, number)
 
-    def _boxes(self, message, number: int, _image) -> Request:
-        found = []
-        for box, name in messages.to_boxes(message):
-            found.append(prompts.Box(box))
-            found[-1].label = name
-        return Request(number, found, 'one_per_prompt')
+    def _boxes(self, message, number: int, image) -> Request:
+        boxes, problems = messages.to_boxes(message, images.size(image))
+        if problems:
+            self._pipeline.reject('detections', PromptError('; '.join(problems)))
+        return Request(number, boxes, 'one_per_prompt')
 
 
 def _meant(answers: list[Answer], clicks: list) -> int:

@@ -9,14 +9,13 @@ from collections.abc import Callable
 
 from rclpy.clock import Clock, ClockType
 
-from stt_ros.gaze.spaces import GazeError
 from stt_ros.gaze.transforms import NotYetError
 
 # Seconds: transforms and depth images come after the image that they belong to; a first
 # calibration or the first transforms take a discovery.
 PATIENCE = 2.0
 _PERIOD = 0.02
-# Jobs: at 200 Hz, what comes in 80 ms; trying them all again costs 5 % of a core.
+# Jobs of a source: at 200 Hz, what comes in 80 ms; trying them all again costs 5 % of a core.
 _ROOM = 16
 
 
@@ -37,13 +36,13 @@ class Waiting:
             job()
         except NotYetError as error:
             until = until or time.monotonic() + PATIENCE
-            if time.monotonic() > until or len(self._jobs) >= _ROOM:
+            if time.monotonic() > until or self._waiting(source) >= _ROOM:
                 self._reject(source, error)
                 return
             if not self._jobs:
                 self._timer.reset()
             self._jobs.append((until, source, job))
-        except GazeError as error:
+        except Exception as error:  # whatever comes of a message, the node goes on
             self._reject(source, error)
 
     def clear(self) -> None:
@@ -54,6 +53,9 @@ class Waiting:
         """Forget what waits and stop."""
         self.clear()
         self._node.destroy_timer(self._timer)
+
+    def _waiting(self, source: str) -> int:
+        return sum(name == source for _, name, _ in self._jobs)
 
     def _again(self) -> None:
         for _ in range(len(self._jobs)):
