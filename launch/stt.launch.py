@@ -31,7 +31,7 @@ TOPICS = (
     (
         'mouse_left', '', None,
         'Point topic of rqt_image_view clicks; empty: <image>_mouse_left, or '
-        '<image>/compressed_mouse_left with image_transport:=compressed',
+        '<image>/compressed_mouse_left with image_transport:=compressed (the argument)',
     ),
     ('camera_info', '', None, 'Calibration topic; empty: camera_info beside the image topic'),
     ('depth', 'depth', None, 'Topic of depth images that are aligned to the image'),

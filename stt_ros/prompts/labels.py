@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from stt_ros.engines.cache import root
 from stt_ros.frame import Frame
 from stt_ros.prompts import pixels
 from stt_ros.prompts.base import Answer, PromptError, as_frame
@@ -76,7 +77,7 @@ class Labeller:
         self.loader = loader
         self.model = model
         self.threshold = threshold
-        self._cache = Path(cache) if cache else _default_cache()
+        self._cache = Path(cache) if cache else root() / 'labels'
 
     def __call__(self, image: np.ndarray | Frame, masks: Sequence[Region]) -> list[Label]:
         """Return a label for each mask of an image (H, W, 3) uint8 RGB; 'others' if it is empty.
@@ -225,8 +226,3 @@ def _check_vocabulary(vocabulary: Sequence[str]) -> tuple[str, ...]:
     if repeated:
         raise PromptError(f'the vocabulary has {repeated[0]!r} more than once')
     return tuple(names)
-
-
-def _default_cache() -> Path:
-    home = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
-    return Path(home) / 'stt_ros' / 'labels'

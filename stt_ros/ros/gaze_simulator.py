@@ -196,6 +196,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.masks:
             target, arguments.size = read_masks(arguments.masks, arguments.mask_rate)
         parse_static(arguments.static_transform)
+        if arguments.confidence == 'z' and arguments.space in IN_SPACE:
+            raise ValueError(f'--confidence z needs the z that --space {arguments.space} has')
     except (OSError, ValueError, GazeError) as error:
         print(f'gaze_simulator: error: {error}', file=sys.stderr)
         return 2
