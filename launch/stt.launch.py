@@ -92,6 +92,9 @@ def dds_profile(context):
         if EnvironmentVariable(name, default_value='').perform(context):
             return {}
     distro = EnvironmentVariable('ROS_DISTRO', default_value='').perform(context)
+    local = EnvironmentVariable('ROS_LOCALHOST_ONLY', default_value='').perform(context)
+    if distro == 'humble' and local == '1':  # to which the profile's network would be added
+        return {}
     variable = old if distro in ('humble', 'iron', 'jazzy') else new
     return {variable: str(SHARE / 'config' / 'fastdds.xml')}
 

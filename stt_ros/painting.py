@@ -74,7 +74,7 @@ def paint_enlarged(
         fill,
     )
     shape = ((high - low) * scale)[::-1]
-    large = cv2.resize(small, shape[::-1].tolist(), interpolation=cv2.INTER_LINEAR)
+    large = cv2.resize(small, tuple(shape[::-1].tolist()), interpolation=cv2.INTER_LINEAR)
     large = large.reshape(*shape, *values.shape[3:])  # OpenCV drops a single channel
     (left, top), (right, bottom) = first - low * scale, last - low * scale
     large = large[top:bottom, left:right]

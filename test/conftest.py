@@ -28,9 +28,8 @@ def pytest_configure(config):
     os.environ.setdefault('STT_ROS_CACHE', str(Path(tempfile.gettempdir(), 'stt_ros_test_cache')))
     os.environ['ROS_DOMAIN_ID'] = str(domain.__enter__())
     config.add_cleanup(lambda: domain.__exit__(None, None, None))
-    if os.environ.get('ROS_DISTRO') == 'humble':
-        os.environ['ROS_LOCALHOST_ONLY'] = '1'
-    else:
+    os.environ.setdefault('ROS_PYTHON_CHECK_FIELDS', '1')  # of messages, as Humble always does
+    if os.environ.get('ROS_DISTRO') != 'humble':
         os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     if not any(os.environ.get(name) for name in (*PROFILE_VARIABLES, 'FASTDDS_BUILTIN_TRANSPORTS')):
         before_kilted = os.environ.get('ROS_DISTRO') in ('humble', 'iron', 'jazzy')

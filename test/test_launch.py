@@ -2,10 +2,12 @@
 """The launch file: with launch_ros what it makes of its arguments, without it what can be read."""
 
 import ast
+import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -71,6 +73,31 @@ def test_fast_dds_profile_has_room_for_images():
     assert int(transports[0].findtext('p:segment_size', None, names)) == 64 << 20
     assert int(transports[0].findtext('p:maxMessageSize', None, names)) == 32 << 20
     assert profile.findtext('.//p:useBuiltinTransports', None, names) == 'false'
+
+
+@pytest.mark.parametrize(
+    ('distro', 'local', 'variable'),
+    [
+        ('humble', '0', PROFILE_VARIABLES[1]),
+        ('humble', '1', None),  # its profile's network would leave the machine
+        ('jazzy', '1', PROFILE_VARIABLES[1]),
+        ('kilted', '', PROFILE_VARIABLES[0]),
+    ],
+)
+def test_the_profile_is_chosen_by_the_distribution(monkeypatch, distro, local, variable):
+    pytest.importorskip('rclpy', reason='needs ROS 2: run ./stt test')
+    from stt_ros.ros import dds
+
+    for name in (*PROFILE_VARIABLES[:2], 'FASTDDS_BUILTIN_TRANSPORTS'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv('ROS_DISTRO', distro)
+    monkeypatch.setenv('ROS_LOCALHOST_ONLY', local)
+    path = ROOT / 'config' / 'fastdds.xml'
+    monkeypatch.setattr(dds, 'profile_path', lambda: path)
+    with mock.patch.dict(os.environ):
+        dds.use_profile()
+        chosen = {n: os.environ[n] for n in PROFILE_VARIABLES[:2] if n in os.environ}
+    assert chosen == ({variable: str(path)} if variable else {})
 
 
 def test_rviz_layout_shows_what_the_node_publishes():

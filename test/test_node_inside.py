@@ -10,6 +10,7 @@ import weakref
 import pytest
 import rclpy
 import torch
+from lifecycle_msgs.srv import ChangeState
 from node_here import node_here, override
 from node_process import TIMEOUT
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -73,6 +74,18 @@ def test_whatever_comes_of_a_message_only_that_is_lost():
         values = {value.key: value.value for value in node.monitor.values()}
         assert int(values['rejected image']) >= 2
         outside.destroy_node()
+
+
+def test_a_transition_that_raises_is_refused(capfd):
+    """As rclpy does before Kilted, when it is asked for one that the state does not have."""
+    def impossible(request, response):
+        raise RuntimeError('Transition is not registered.')
+
+    with node_here() as (node, _):
+        response = node._refusing(impossible)(ChangeState.Request(), ChangeState.Response())
+        assert response.success is False
+    assert 'WARN' in (log := capfd.readouterr().err)
+    assert 'transition refused: Transition is not registered.' in log
 
 
 def test_a_click_has_room_to_wait_beside_a_stream():

@@ -8,6 +8,8 @@ from contextlib import closing
 
 import pytest
 import torch
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from node_here import override
 from rclpy.lifecycle import TransitionCallbackReturn
 from ros_helpers import SECOND, Bench, Segment
@@ -97,6 +99,18 @@ def test_life(unconfigured):
     assert bench.state() == 'unconfigured'
     bench.until(lambda: not outputs(bench))
     assert bench.diagnostics()['message'] == 'not configured'
+
+
+def test_an_impossible_transition_is_refused_and_the_node_goes_on(unconfigured):
+    bench = unconfigured
+    start(bench)
+    for label in ('activate', 'configure', 'cleanup', 'dance'):
+        assert not bench.change(label)
+    assert not bench.call(
+        ChangeState, 'change_state', ChangeState.Request(transition=Transition(id=1))
+    ).success
+    assert bench.state() == 'active'
+    works(bench)
 
 
 def test_nothing_is_published_while_inactive(unconfigured):

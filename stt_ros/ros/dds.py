@@ -33,7 +33,9 @@ def use_profile() -> None:
 
     Call it before ``rclpy.init``.
     """
-    path = profile_path()
+    path, distro = profile_path(), os.environ.get('ROS_DISTRO')
+    # Humble adds its transport of this machine to the profile's, which leave it.
+    if distro == 'humble' and os.environ.get('ROS_LOCALHOST_ONLY') == '1':
+        return
     if path.is_file() and not any(os.environ.get(name) for name in _CHOICES):
-        before_kilted = os.environ.get('ROS_DISTRO') in ('humble', 'iron', 'jazzy')
-        os.environ[_OLD if before_kilted else _NEW] = str(path)
+        os.environ[_OLD if distro in ('humble', 'iron', 'jazzy') else _NEW] = str(path)

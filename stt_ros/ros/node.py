@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from types import FrameType
 
 import rclpy
@@ -42,6 +43,7 @@ class SttNode(LifecycleNode):
         self.pipeline: Pipeline | None = None
         self._inputs: Inputs | None = None
         self._problem = ''  # why it could not be configured or activated
+        self._service_change_state.callback = self._refusing(self._service_change_state.callback)
         Services(self)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         # Diagnostics must not stop when simulated time does.
@@ -74,8 +76,8 @@ class SttNode(LifecycleNode):
         """Connect the topics and start to work; on failure log the reason and stay inactive."""
         self._problem = ''
         self.monitor = Monitor(self.get_clock())
-        self.pipeline = Pipeline(self)
         try:
+            self.pipeline = Pipeline(self)
             self._inputs = Inputs(self, self.pipeline)
         except Exception as error:  # a remapped name or a QoS override that is none
             self._failed(f'cannot be activated: {error}')
@@ -111,6 +113,18 @@ class SttNode(LifecycleNode):
         """Undo everything, from whatever state."""
         self._disconnect()
         self._release()
+
+    def _refusing(self, change_state: Callable) -> Callable:
+        """Refuse a transition that the state does not have: before Kilted rclpy lets it end us."""
+        def refusing(request, response):
+            try:
+                return change_state(request, response)
+            except RuntimeError as error:  # rclpy's RCLError
+                self.get_logger().warning(f'transition refused: {error}')
+                response.success = False
+                return response
+
+        return refusing
 
     def _failed(self, problem: str) -> None:
         self._problem = problem

@@ -37,16 +37,15 @@ def executable(name: str) -> Path:
 def own_network() -> Iterator[None]:
     """Keep what is started in the block on this machine, in a ROS domain that nobody uses.
 
-    A user's own ``ROS_DOMAIN_ID`` and discovery range stay as they are.
+    A user's own ``ROS_DOMAIN_ID`` and discovery range stay as they are. In Humble only the domain
+    is our own: staying on this machine and room for images exclude each other there.
     """
     if os.environ.get('ROS_DOMAIN_ID'):
         yield
         return
     with free_domain() as domain:
         os.environ['ROS_DOMAIN_ID'] = str(domain)
-        if os.environ.get('ROS_DISTRO') == 'humble':
-            os.environ.setdefault('ROS_LOCALHOST_ONLY', '1')
-        else:
+        if os.environ.get('ROS_DISTRO') != 'humble':
             os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
         try:
             yield

@@ -82,18 +82,23 @@ def spinning(make: Callable[[], AnyNode], args: Sequence[str] | None = None) -> 
         node = make()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        thread = threading.Thread(target=_spin, args=(executor,), name='spin')
+        done = threading.Event()
+        thread = threading.Thread(target=_spin, args=(executor, done), name='spin')
         thread.start()
         try:
             yield node
         finally:
-            executor.shutdown(timeout_sec=2.0)
+            # The thread first: before Kilted an executor that is being spun cannot be shut down.
+            done.set()
+            executor.create_task(lambda: None)
             thread.join(timeout=5.0)
+            executor.shutdown(timeout_sec=2.0)
             node.destroy_node()
     finally:
         rclpy.try_shutdown()
 
 
-def _spin(executor: SingleThreadedExecutor) -> None:
+def _spin(executor: SingleThreadedExecutor, done: threading.Event) -> None:
     with contextlib.suppress(ExternalShutdownException):
-        executor.spin()
+        while not done.is_set():
+            executor.spin_once()
