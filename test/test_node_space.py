@@ -102,7 +102,8 @@ def test_ray_without_depth_ends_after_ray_depth(robot):
 
 def test_rectified_images_are_those_of_p(robot):
     """A camera whose P differs from its K: the parameter decides."""
-    robot.changed.update(p=[400.0, 0, 420, 0, 0, 400, 240, 0, 0, 0, 1, 0])
+    p = [400.0, 0.0, 420.0, 0.0, 0.0, 400.0, 240.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    robot.changed.update(p=p)
     point = point_at(*PERSON)
     x, y, z = point
     for rectified in (False, True):
