@@ -229,3 +229,23 @@ def test_a_cache_folder_is_whole_or_not_there(tmp_path, monkeypatch):
     made = cache.folder('some/thing', lambda folder: (folder / 'all').write_text('x'))
     assert made == tmp_path / 'some' / 'thing' and (made / 'all').is_file()
     assert cache.folder('some/thing', fail) == made
+
+
+SIGNALLED = """
+import gc, signal
+from stt_ros.segmenter import Segmenter
+signal.signal(signal.SIGUSR1, lambda *_: print('heard'))
+segmenters = [Segmenter.create(device='cpu', precision='fp32', engine='openvino') for _ in range(2)]
+while segmenters:  # the first first
+    segmenters.pop(0).close()
+    gc.collect()
+signal.raise_signal(signal.SIGUSR1)
+"""
+
+
+@has_openvino
+def test_signals_are_heard_after_the_end_of_several_engines():
+    """OpenVINO replaces the stack of a thread's signals, and its end puts an old one back."""
+    command = [sys.executable, '-c', SIGNALLED]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout) == (0, 'heard\n'), done.stderr

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 from dataclasses import asdict
@@ -23,6 +24,12 @@ _CONFIG = 'config.json'
 _HINTS = {'fp32': 'f32', 'bf16': 'bf16'}
 
 
+@functools.cache
+def _core() -> ov.Core:
+    """Return the only core: the end of one of several leaves its thread's signals without a stack."""
+    return ov.Core()
+
+
 class OpenVinoEngine(BatchedEngine):
     """Runs a model of the zoo on the CPU; see ``stt_ros.engines.Engine``.
 
@@ -34,7 +41,7 @@ class OpenVinoEngine(BatchedEngine):
     ) -> None:
         if device not in ('auto', 'cpu'):
             raise EngineError(f"engine 'openvino' runs on the CPU here, not on {device!r}")
-        self._core = ov.Core()
+        self._core = _core()
         self.precision = _choose_precision(precision, self._core)
         rest = _choose_precision('auto' if self.precision == 'int8' else precision, self._core)
         graphs, config = self._load(zoo.file_of(weights), weights)
