@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def sample(
     mask: np.ndarray,
     at: tuple[float, float],
     kind: int = 0,
-    also: list[np.ndarray] = (),
+    also: Sequence[np.ndarray] = (),
 ) -> np.ndarray:
     """Foveate an image and its targets around a gaze; a target is 255 * area fraction.
 
