@@ -9,12 +9,10 @@ import pytest
 from ros_helpers import Bench, qos_profile_sensor_data, rclpy
 from sensor_msgs.msg import CompressedImage, Image
 
-DOMAIN = 117  # above those of the tests that run beside this one
-PORTS = range(7400 + 250 * DOMAIN, 7400 + 250 * (DOMAIN + 1))  # RTPS 2.3, 9.6.1.1
 
-
-def listening():
-    """Return the sizes of the receive buffers of our UDP sockets on the domain's ports."""
+def listening(domain):
+    """Return the sizes of the receive buffers of our UDP sockets on a domain's ports."""
+    ports = range(7400 + 250 * domain, 7400 + 250 * (domain + 1))  # RTPS 2.3, 9.6.1.1
     sizes = []
     for number in os.listdir('/proc/self/fd'):
         try:
@@ -22,23 +20,26 @@ def listening():
         except OSError:  # none, or gone
             continue
         with copy:
-            if copy.type == socket.SOCK_DGRAM and copy.getsockname()[1] in PORTS:
+            if copy.type == socket.SOCK_DGRAM and copy.getsockname()[1] in ports:
                 sizes.append(copy.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
     return sizes
 
 
 @pytest.mark.skipif(not os.path.isdir('/proc/self/fd'), reason='needs Linux')
 @pytest.mark.skipif('FASTDDS_BUILTIN_TRANSPORTS' in os.environ, reason='not with our profile')
-def test_sockets_have_room_for_images():
-    """As much as the system gives: by default a third of a 640x480 image, and 9 of 10 are lost."""
+def test_sockets_have_room_for_images(ros_domain):
+    """As much as the system gives: by default a third of a 640x480 image, and 9 of 10 are lost.
+
+    The fixture's domains lie below the ports that Linux gives to sockets that send.
+    """
     with socket.socket(type=socket.SOCK_DGRAM) as plain:
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 << 20)
         allowed = plain.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=DOMAIN)
+    rclpy.init(context=context, domain_id=ros_domain)
     try:
         node = rclpy.create_node('sockets', context=context)
-        sizes = listening()
+        sizes = listening(ros_domain)
         node.destroy_node()
     finally:
         rclpy.shutdown(context=context)
