@@ -10,7 +10,9 @@ from node_here import node_here
 from node_process import TIMEOUT
 from ros_messages import picture, raw_image
 from std_msgs.msg import Header
+from stt_ros.srv import Refine
 
+from stt_ros.prompts import PromptError
 from stt_ros.ros.prompt_messages import to_boxes
 
 PIXELS = picture(120, 160)
@@ -98,3 +100,5 @@ def test_a_detector_that_sees_nothing_ends_its_last_boxes(active, boxes):
     assert not active.active
     [message] = told
     assert not message.segmentations and not any(message.labels.data)
+    with pytest.raises(PromptError, match='there is no answer to refine yet'):
+        active.refine(Refine.Request(), Refine.Response())

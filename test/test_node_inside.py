@@ -13,7 +13,7 @@ import torch
 from lifecycle_msgs.srv import ChangeState
 from node_here import node_here, override
 from node_process import TIMEOUT
-from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleNodeMixin, TransitionCallbackReturn
 from ros_messages import picture, raw_image
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -76,14 +76,22 @@ def test_whatever_comes_of_a_message_only_that_is_lost():
         outside.destroy_node()
 
 
-def test_a_transition_that_raises_is_refused(capfd):
+def test_a_transition_that_raises_is_refused(capfd, monkeypatch):
     """As rclpy does before Kilted, when it is asked for one that the state does not have."""
-    def impossible(request, response):
+    def impossible(self, request, response):
         raise RuntimeError('Transition is not registered.')
 
-    with node_here() as (node, _):
-        response = node._refusing(impossible)(ChangeState.Request(), ChangeState.Response())
-        assert response.success is False
+    private = '_LifecycleNodeMixin__on_change_state'  # what rclpy's service calls
+    monkeypatch.setattr(LifecycleNodeMixin, private, impossible)
+    with node_here() as (node, executor):
+        outside = rclpy.create_node('manager', context=node.context)
+        executor.add_node(outside)
+        client = outside.create_client(ChangeState, 'stt/change_state')
+        assert client.wait_for_service(TIMEOUT)
+        future = client.call_async(ChangeState.Request())
+        executor.spin_until_future_complete(future, TIMEOUT)
+        assert future.result().success is False
+        outside.destroy_node()
     assert 'WARN' in (log := capfd.readouterr().err)
     assert 'transition refused: Transition is not registered.' in log
 

@@ -147,9 +147,7 @@ class Inputs:
         elif where not in ('', 'z'):
             confidence = self._confidence
             if confidence is None:
-                error = GazeError(f'no confidence has come on {where} yet (gaze_confidence)')
-                self._pipeline.reject(source, error)
-                return
+                raise GazeError(f'no confidence has come on {where} yet (gaze_confidence)')
         self._pipeline.on_gaze(source, raw, space, nanoseconds(header.stamp), confidence)
 
     def _on_confidence(self, msg: Float32) -> None:
@@ -157,11 +155,7 @@ class Inputs:
 
     def _on_gaze_pose(self, msg: PoseStamped) -> None:
         position, q = msg.pose.position, msg.pose.orientation
-        try:
-            direction = forward((q.x, q.y, q.z, q.w), self._node.parameters['handedness'])
-        except GazeError as error:
-            self._pipeline.reject('gaze_pose', error)
-            return
+        direction = forward((q.x, q.y, q.z, q.w), self._node.parameters['handedness'])
         frame_id = msg.header.frame_id
         ray = RawGaze(position.x, position.y, position.z, frame_id, tuple(direction))
         self._sample('gaze_pose', ray, 'ray', msg.header)

@@ -48,17 +48,12 @@ class Pipeline:
         self.scene.close()  # after the worker, which uses it
 
     def on_image(self, msg) -> None:
-        """Take the newest frame."""
+        """Take the newest frame; raises ``ValueError`` for one that cannot be used."""
         self.monitor.frame()
         if not self.enabled:
             return
         self._objects.update()
-        try:
-            size = images.size(msg)
-        except ValueError as error:
-            self.reject('image', error)
-            return
-        self._gazes.add_frame(msg, size)
+        self._gazes.add_frame(msg, images.size(msg))
         if self._node.parameters['mode'] == 'continuous' and self._prompted():
             self._follow(msg)
         self.prompting.on_image(msg)

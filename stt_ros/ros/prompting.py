@@ -13,7 +13,6 @@ import numpy as np
 
 from stt_ros import prompts, visualize
 from stt_ros.frame import Frame
-from stt_ros.gaze.spaces import GazeError
 from stt_ros.msg import SegmentationArray
 from stt_ros.prompts import Answer, Prompt, PromptError, records
 from stt_ros.prompts.ask import Options, ask
@@ -131,7 +130,8 @@ class Prompting:
 
     def _find(self, header, frame: Frame, request: Request) -> Outcome:
         if not request.prompts:  # a detector sees nothing
-            return Outcome(request, header, frame, [])
+            self._last = Outcome(request, header, frame, [])
+            return self._last
         parameters = self._node.parameters
         options = Options(
             interpolation=parameters['interpolation'],
@@ -206,14 +206,10 @@ class Prompting:
         return message
 
     def _job(self, source: str, message, convert) -> Callable[[], None] | None:
-        """Return the job of answering a message in the frame that it is about, None if not."""
+        """Return the job of answering a message in the frame it is about, None while paused."""
         if not self._pipeline.enabled:
             return None
-        try:
-            image = self._pipeline.frame_of(message.header)
-        except GazeError as error:
-            self._pipeline.reject(source, error)
-            return None
+        image = self._pipeline.frame_of(message.header)
         return partial(self._begin, source, image, partial(convert, message, next(self._ids)))
 
     def _newest_detections(self) -> None:
