@@ -186,6 +186,9 @@ def test_exported_file_gives_the_checkpoints_masks(tmp_path):
     torch.save(state, tmp_path / 'checkpoint.pt')
     metadata = export.export(tmp_path / 'checkpoint.pt', tmp_path / 'small.safetensors')
     assert metadata['licence'] == 'Apache-2.0' and metadata['samples'] == '28'
+    paths = [tmp_path / name for name in ('checkpoint.pt', 'further.safetensors')]
+    further = export.export(*paths, stages=[tmp_path / 'small.safetensors'])
+    assert (further['steps'], further['samples'], further['minutes']) == ('14', '56', '2')
     picture = small_picture()
     at = evaluate.interior_point(picture.mask(0))
     assert np.hypot(at[0] - 200, at[1] - 140) < 5

@@ -186,8 +186,8 @@ def test_a_folder_of_photographs_becomes_training_pictures(sources, tmp_path, mo
     pictures = real.coco(out / 'images', out / 'annotations.json')
     assert sorted(picture.name for picture in pictures) == sorted(f'{n}.jpg' for n in names[1:])
     for picture in pictures:
-        [mask] = picture.objects
-        assert np.abs((mask > 0) * 1.0 - (picture.image.mean(2) > 150)).mean() < 0.01
+        assert len(picture.objects) == 1
+        assert np.abs((picture.mask(0) > 0) * 1.0 - (picture.image.mean(2) > 150)).mean() < 0.01
     assert cv2.imread(str(out / 'sheet.jpg')).shape == (label.TILE[1], 8 * label.TILE[0], 3)
 
 

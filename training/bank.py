@@ -52,7 +52,7 @@ def _cut_out(picture: real.Picture, smallest: int) -> list:
         mask = picture.mask(i)
         if cv2.countNonZero(mask) < smallest**2:
             continue
-        if not isinstance(picture.objects[i], np.ndarray):
+        if not isinstance(picture.objects[i], real.PackedMask):
             mask = cv2.erode(mask, np.ones((3, 3), np.uint8))
         x, y, w, h = cv2.boundingRect(mask)
         if min(x, y, mask.shape[1] - x - w, mask.shape[0] - y - h) < 3:

@@ -16,6 +16,7 @@ import subprocess
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from stt_ros import zoo
@@ -39,7 +40,8 @@ def load_any(path: Path) -> torch.nn.Module:
 def export(checkpoint: Path, out: Path, stages: list[Path] = ()) -> dict[str, str]:
     """Write the averaged weights as fp16 with their origin as metadata; returns the metadata.
 
-    ``stages`` are the checkpoints that this one was started from, for the sums of time and samples.
+    ``stages`` are what this one was started from, checkpoints or a shipped file, for the sums of
+    time and samples.
     """
     states = [read(path) for path in (*stages, checkpoint)]
     revision = subprocess.run(
@@ -56,7 +58,7 @@ def export(checkpoint: Path, out: Path, stages: list[Path] = ()) -> dict[str, st
         'licence': 'Apache-2.0',
         'revision': revision.stdout.strip() or 'unknown',
         'steps': str(sum(s['step'] for s in states)),
-        'samples': str(sum(s['step'] * s['batch'] for s in states)),
+        'samples': f'{sum(s["step"] * s["batch"] for s in states):.0f}',
         'minutes': f'{sum(s["spent"] for s in states) / 60:.0f}',
     }
     weights = {key: value.half().contiguous() for key, value in states[-1]['average'].items()}
@@ -65,9 +67,15 @@ def export(checkpoint: Path, out: Path, stages: list[Path] = ()) -> dict[str, st
     return metadata
 
 
-def read(checkpoint: Path) -> dict:
-    """Read a trainer checkpoint."""
-    return torch.load(checkpoint, map_location='cpu', weights_only=True)
+def read(stage: Path) -> dict:
+    """Read a trainer checkpoint; of a shipped file the sums that it has of its stages."""
+    if stage.suffix != '.safetensors':
+        return torch.load(stage, map_location='cpu', weights_only=True)
+    with safe_open(stage, 'pt') as file:
+        steps, samples, minutes = (
+            int(file.metadata()[name]) for name in ('steps', 'samples', 'minutes')
+        )
+    return {'step': steps, 'batch': samples / steps, 'spent': 60 * minutes, 'curve': []}
 
 
 def joined_curve(checkpoints: list[Path]) -> list[dict]:
@@ -106,7 +114,7 @@ def main():
     parser.add_argument('out', type=Path)
     parser.add_argument('--clips', type=Path, nargs='*', default=[])
     parser.add_argument('--pack', type=Path, nargs='*', default=[])
-    parser.add_argument('--stages', type=Path, nargs='*', default=[], help='earlier checkpoints')
+    parser.add_argument('--stages', type=Path, nargs='*', default=[], help='what came before')
     parser.add_argument('--scenes', type=int, default=60, help='unseen drawn scenes of each kind')
     parser.add_argument('--hardware', default='', help='words for the card: what it was trained on')
     args = parser.parse_args()

@@ -17,13 +17,35 @@ import numpy as np
 from stt_ros.prompts import rle
 
 
+class PackedMask:
+    """A mask in an eighth of the memory, as a picture has dozens."""
+
+    def __init__(self, mask: np.ndarray) -> None:
+        """Take a mask (H, W) uint8: what is above 127."""
+        self.shape, self.box = mask.shape, cv2.boundingRect(mask)
+        self._bits = np.packbits(mask > 127)
+
+    def unpacked(self) -> np.ndarray:
+        """Return it as (H, W) uint8, 0 or 255."""
+        count = self.shape[0] * self.shape[1]
+        return np.unpackbits(self._bits, count=count).reshape(self.shape) * np.uint8(255)
+
+
 @dataclass
 class Picture:
-    """An RGB image (H, W, 3) and its objects: polygons [(n, 2) px, ...] or masks (H, W) uint8."""
+    """An RGB image (H, W, 3) and its objects: polygons [(n, 2) px, ...] or masks (H, W) uint8.
+
+    The masks are packed.
+    """
 
     image: np.ndarray
     objects: list = field(default_factory=list)
     name: str = ''
+
+    def __post_init__(self) -> None:
+        self.objects = [
+            PackedMask(thing) if isinstance(thing, np.ndarray) else thing for thing in self.objects
+        ]
 
     def mask(
         self, index: int, matrix: np.ndarray | None = None, size: tuple | None = None
@@ -33,9 +55,13 @@ class Picture:
         h, w = self.image.shape[:2]
         matrix = np.eye(2, 3) if matrix is None else matrix
         size = size or (w, h)
-        if isinstance(thing, np.ndarray):
+        if isinstance(thing, PackedMask):
             return cv2.warpAffine(
-                thing, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+                thing.unpacked(),
+                matrix,
+                size,
+                flags=cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_REFLECT_101,
             )
         canvas = np.zeros((size[1], size[0]), np.uint8)
         rings = [np.rint((p @ matrix[:, :2].T + matrix[:, 2]) * 16).astype(np.int32) for p in thing]
@@ -183,8 +209,8 @@ def _focus(rng, picture: Picture) -> np.ndarray:
     if not picture.objects or rng.random() < 0.1:
         return rng.uniform(0, 1, 2) * (w, h)
     thing = picture.objects[rng.integers(len(picture.objects))]
-    if isinstance(thing, np.ndarray):
-        x, y, bw, bh = cv2.boundingRect(thing)
+    if isinstance(thing, PackedMask):
+        x, y, bw, bh = thing.box
         return np.array([x + bw / 2, y + bh / 2])
     points = np.concatenate(thing)
     return (points.min(0) + points.max(0)) / 2
