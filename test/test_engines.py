@@ -155,13 +155,13 @@ def test_low_precision_of_the_masks(name):
 
 @has_openvino
 def test_int8_on_the_demo_clip():
-    """On 75 views of four clips the masks agree by .99 on average and .92 at worst."""
+    """On 77 views of four clips the masks agree by .99 on average and .97 at worst."""
     best = []
     for ious, rough_ious, same in compared('openvino', 'int8', step=5):
         assert np.abs(ious - rough_ious).max() <= 0.05
         best.append(same[ious.argmax()])
     assert np.mean(best) >= 0.98
-    assert min(best) >= 0.92
+    assert min(best) >= 0.95
 
 
 def test_fp16_is_close_where_it_can_run(micro_weights, views, exact):

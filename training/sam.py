@@ -16,7 +16,7 @@ from stt_ros.masks import iou, stability
 
 SIDE, LOW = 1024, 256  # of the input and of the masks
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, RGB
-POINTS = 36
+POINTS = 28
 IOU, STABILITY, ALIKE = 0.75, 0.8, 0.8
 
 
