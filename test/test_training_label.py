@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Photographs become training pictures: found in files, masked, written as COCO annotations."""
 
+import lzma
 import sys
 from pathlib import Path
 
@@ -101,8 +102,18 @@ def test_everything_of_a_folder_is_written(sources, tmp_path, monkeypatch, capsy
     monkeypatch.setattr(sys, 'argv', ['label', str(out), str(sources), '--sam', str(tmp_path)])
     label.main()
     assert capsys.readouterr().out == f'3 pictures, 9 things in {out}\n'
-    for picture in real.coco(out / 'images', out / 'annotations.json'):
-        assert len(picture.objects) == len(DISCS)
+    pictures = real.coco(out / 'images', out / 'annotations.json')
+    assert [len(picture.objects) for picture in pictures] == [len(DISCS)] * 3
+    known, again = tmp_path / 'masks.json.xz', tmp_path / 'again'
+    known.write_bytes(lzma.compress((out / 'annotations.json').read_bytes()))
+    monkeypatch.setattr(sys, 'argv', ['label', str(again), str(sources), '--masks', str(known)])
+    label.main()
+    for picture, same in zip(
+        pictures, real.coco(again / 'images', again / 'annotations.json'), strict=True
+    ):
+        np.testing.assert_array_equal(same.image, picture.image)
+        for k in range(len(DISCS)):
+            np.testing.assert_array_equal(same.mask(k), picture.mask(k))
 
 
 def asked_sam(folder):

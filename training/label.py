@@ -3,6 +3,7 @@
 
     python -m training.label OUT --model FOLDER SOURCES... --keep training/photographs.txt
     python -m training.label OUT --sam FOLDER SOURCES... --keep training/pictures.txt
+    python -m training.label OUT --masks training/masks.json.xz SOURCES...
 
 Sources are pictures, folders of them, or Qt resource files (.rcc) with pictures inside. OUT gets
 ``images/``, ``annotations.json`` (COCO format, for ``training.train --coco``) and ``sheet.jpg`` to
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import lzma
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -106,13 +108,26 @@ def tile(name: str, picture: np.ndarray, masks: list[np.ndarray]) -> np.ndarray:
     return cv2.putText(shown, name, (3, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.35, (0, 255, 255))
 
 
-def finder(args: argparse.Namespace) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """Return what finds the masks of a picture."""
+def known(path: Path) -> dict[str, list[dict]]:
+    """Return the run lengths of an ``annotations.json``, packed by xz, by the pictures' names."""
+    table = json.loads(lzma.decompress(path.read_bytes()))
+    names = {image['id']: Path(image['file_name']).stem for image in table['images']}
+    found: dict[str, list[dict]] = {name: [] for name in names.values()}
+    for annotation in table['annotations']:
+        found[names[annotation['image_id']]].append(annotation['segmentation'])
+    return found
+
+
+def finder(args: argparse.Namespace) -> Callable[[str, np.ndarray], list[np.ndarray]]:
+    """Return what finds the masks of a picture by its name and itself."""
+    if args.masks:
+        table = known(args.masks)
+        return lambda name, picture: [rle.decode(lengths) for lengths in table.get(name, ())]
     if args.model:
         salience = Salience(args.model)
-        return lambda picture: things(salience(picture))
+        return lambda name, picture: things(salience(picture))
     sam = Sam(args.sam)
-    return lambda picture: everything(sam, picture, np.random.default_rng(0))
+    return lambda name, picture: everything(sam, picture, np.random.default_rng(0))
 
 
 def main():
@@ -122,6 +137,7 @@ def main():
     network = p.add_mutually_exclusive_group(required=True)
     network.add_argument('--model', type=Path, help='what stands out: ' + Salience.__init__.__doc__)
     network.add_argument('--sam', type=Path, help='everything: ' + Sam.__init__.__doc__)
+    network.add_argument('--masks', type=Path, help='none: an annotations.json.xz from before')
     p.add_argument('--keep', type=Path, help='a file of names: only these')
     args = p.parse_args()
     wanted = args.keep and set(args.keep.read_text().split())
@@ -133,7 +149,7 @@ def main():
         if name in seen or (wanted and name not in wanted):
             continue
         seen.add(name)
-        masks = find(picture)
+        masks = find(name, picture)
         if not masks:
             continue
         file, number = f'{name}.jpg', len(table['images'])
@@ -141,7 +157,7 @@ def main():
         size = dict(zip(('height', 'width'), picture.shape[:2], strict=True))
         table['images'].append({'id': number, 'file_name': file, **size})
         table['annotations'] += [
-            {'image_id': number, 'segmentation': rle.encode(mask)} for mask in masks
+            {'image_id': number, 'segmentation': rle.encode_compressed(mask)} for mask in masks
         ]
         tiles.append(tile(name, picture, masks))
     (args.out / 'annotations.json').write_text(json.dumps(table))
