@@ -25,7 +25,7 @@ from training import (  # noqa: E402
     export,
     scenes,
 )
-from training.initial import initialise  # noqa: E402
+from training.initial import initialise, start_from  # noqa: E402
 from training.losses import loss, weighted_iou  # noqa: E402
 from training.trainer import quadtree_order  # noqa: E402
 
@@ -93,6 +93,20 @@ def test_a_fresh_network_lets_appearance_reach_its_pixel_features():
     x = torch.cat([x, torch.ones(len(x), 1)], 1)
     told = x @ torch.linalg.lstsq(x, y).solution
     assert 1 - (told - y).var() / y.var() > 0.2
+
+
+def test_a_network_grown_deeper_says_at_first_what_the_smaller_one_said():
+    torch.manual_seed(0)
+    small, large = (SegmentThisThing(ModelConfig(depth, 32, 2, 32, 64)).eval() for depth in (2, 5))
+    start_from(large, small.state_dict())
+    tokens, valid = torch.randn(1, 172, 3, 16, 16), torch.ones(1, 172, dtype=torch.bool)
+    with torch.no_grad():
+        before, after = small(tokens, valid), large(tokens, valid)
+    torch.testing.assert_close(after, before)
+    logits, ious = large(tokens, valid)
+    (logits.square().mean() + ious.sum()).backward()
+    for block in large.image_encoder.blocks:  # what adds nothing learns all the same
+        assert block.mlp.fc.weight.grad.any() and block.attn.out_proj.weight.grad.any()
 
 
 def test_quadtree_order_is_that_of_the_network():

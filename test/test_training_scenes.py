@@ -49,6 +49,22 @@ def test_targets_are_connected_pieces(bank, with_photographs):
     assert seen >= 10
 
 
+def test_parts_are_asked_seldom_and_learnt_beside_the_whole():
+    whole, part, beside = np.zeros((3, 480, 640), np.uint8)
+    whole[100:400, 100:400] = part[200:300, 200:300] = beside[100:400, 450:600] = 255
+    image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+    bank = Bank([real.Picture(image, [whole, part, beside])], np.ones(1))
+    taken = [scenes.real_scene(np.random.default_rng(seed), bank, 9) for seed in range(60)]
+    alone = [scene for scene in taken if scene.parts]
+    assert 0.3 * len(taken) < len(alone) < 0.8 * len(taken)
+    for scene in alone:
+        (part,) = scene.parts
+        x, y = scenes.gaze(np.random.default_rng(1), part)
+        held = [mask for mask in scene.targets if mask[int(y), int(x)] > 127]
+        assert len(held) == 1 and np.count_nonzero(held[0]) > 3 * np.count_nonzero(part)
+        assert any(mask is part for mask in scenes.also_at(scene, held[0], (x, y)))
+
+
 def test_a_scene_depends_on_its_seed_alone(bank):
     a, b = (scenes.composed_scene(np.random.default_rng(3), bank, 4) for _ in range(2))
     assert np.array_equal(a.image, b.image) and len(a.targets) == len(b.targets)

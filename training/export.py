@@ -19,10 +19,18 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from stt_ros import zoo
+from stt_ros import weights_io, zoo
 from training import card, data, evaluate, real
 
 FIGURES = Path(__file__).parent / 'figures'
+
+
+def weights_of(path: Path) -> dict[str, torch.Tensor]:
+    """The weights in a trainer checkpoint (their moving average) or in any file."""
+    if str(path).endswith('.pt'):
+        state = torch.load(path, map_location='cpu', weights_only=True)
+        return state.get('average', state)
+    return weights_io.read(path)[0]
 
 
 def load_any(path: Path) -> torch.nn.Module:

@@ -16,6 +16,9 @@ from torch import nn
 from stt_ros.model import MLP, GroupedMLP, SegmentThisThing
 from training.dataset import BOXES, PATTERN, T
 
+BLOCKS = 'image_encoder.blocks.'
+LAST = ('attn.out_proj.', 'mlp.fc.')  # the last layer of each branch of a block
+
 
 @torch.no_grad()
 def initialise(model: SegmentThisThing):
@@ -46,6 +49,27 @@ def initialise(model: SegmentThisThing):
     nn.init.constant_(decoder.iou_prediction_head.fc.bias, 0.3)
     place_positions(model.image_encoder.pos_enc, 0.5)
     place_positions(decoder.pos_enc, 0.3)
+
+
+@torch.no_grad()
+def start_from(model: SegmentThisThing, state: dict[str, torch.Tensor]):
+    """Load weights, also those of a network with fewer encoder blocks.
+
+    The further blocks are copies of the ones before them, with the last layer of each branch at
+    zero: at first they add nothing, and the larger network says what the smaller one said.
+    """
+    old = 1 + max(int(name.split('.')[2]) for name in state if name.startswith(BLOCKS))
+    new = model.config.depth
+    sources = [i * old // new for i in range(new)]
+    grown = {name: value for name, value in state.items() if not name.startswith(BLOCKS)}
+    for place, source in enumerate(sources):
+        block = f'{BLOCKS}{source}.'
+        for name in [n for n in state if n.startswith(block)]:
+            part = name.removeprefix(block)
+            adds = place and source == sources[place - 1] and part.startswith(LAST)
+            value = torch.zeros_like(state[name]) if adds else state[name]
+            grown[f'{BLOCKS}{place}.{part}'] = value
+    model.load_state_dict(grown)
 
 
 def _start_upscaling(stage: nn.Module):

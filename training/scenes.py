@@ -9,7 +9,7 @@ own objects stay targets.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -20,14 +20,16 @@ from training.bank import Bank
 from training.compositing import blend_in, paste
 
 ALIKE = 0.8  # IoU of masks that count as one
+PARTS_ASKED = 0.3  # of the parts of things in real pictures; the others are learnt beside the whole
 
 
 @dataclass
 class Scene:
-    """An RGB image and what may be asked of it: masks (H, W) uint8, one thing each."""
+    """An RGB image and what is asked of it: masks (H, W) uint8, one thing each."""
 
     image: np.ndarray
     targets: list[np.ndarray]
+    parts: list[np.ndarray] = field(default_factory=list)  # not asked, but a gaze may mean them
 
 
 def real_scene(rng: np.random.Generator, bank: Bank, count: int) -> Scene:
@@ -41,7 +43,23 @@ def real_scene(rng: np.random.Generator, bank: Bank, count: int) -> Scene:
             targets.append(mask)
         if len(targets) == count:
             break
-    return _taken(rng, image, targets)
+    aside = [rng.random() > PARTS_ASKED and _is_part(mask, targets) for mask in targets]
+    asked, parts = (
+        [mask for mask, is_part in zip(targets, aside, strict=True) if is_part == which]
+        for which in (False, True)
+    )
+    return _taken(rng, image, asked, parts)
+
+
+def _is_part(mask: np.ndarray, others: list[np.ndarray]) -> bool:
+    """Tell whether most of a mask lies in a larger one."""
+    mask = mask[::3, ::3] > 127
+    area = np.count_nonzero(mask)
+    for other in others:
+        larger = other[::3, ::3] > 127
+        if np.count_nonzero(larger & mask) > 0.85 * area and np.count_nonzero(larger) > 1.3 * area:
+            return True
+    return False
 
 
 def composed_scene(
@@ -77,12 +95,16 @@ def composed_scene(
     return _taken(rng, image, targets)
 
 
-def _taken(rng, image, targets) -> Scene:
+def _taken(rng, image, targets, parts=()) -> Scene:
     """The scene as a camera takes it."""
+    masks, asked = [*targets, *parts], len(targets)
     if rng.random() < 0.08:
-        image, targets = augment.lens(rng, image, targets)
-        targets = [mask for mask in targets if cv2.countNonZero(mask) >= 60]
-    return Scene(augment.camera(rng, image), targets)
+        image, masks = augment.lens(rng, image, masks)
+    targets, parts = (
+        [mask for mask in some if cv2.countNonZero(mask) >= 60]
+        for some in (masks[:asked], masks[asked:])
+    )
+    return Scene(augment.camera(rng, image), targets, parts)
 
 
 def first_scene(rng: np.random.Generator, count: int) -> Scene:
@@ -191,7 +213,7 @@ def also_at(scene: Scene, mask: np.ndarray, at: tuple[float, float]) -> list[np.
     x, y = (int(v) for v in at)
     return [
         other
-        for other in scene.targets
+        for other in scene.targets + scene.parts
         if other is not mask and other[y, x] > 127 and iou(other > 127, mask > 127) < ALIKE
     ]
 

@@ -11,8 +11,8 @@ import torch.distributed as dist
 
 from stt_ros import zoo
 from training.dataset import T
-from training.export import load_any
-from training.initial import initialise
+from training.export import weights_of
+from training.initial import initialise, start_from
 from training.losses import loss
 
 SHARE_EVERY = 5  # steps between averaging the processes' weights
@@ -58,7 +58,7 @@ class Trainer:
         self.average = zoo.build(args.model).to(args.device).requires_grad_(False)
         initialise(self.model)
         if args.init:
-            self.model.load_state_dict(load_any(args.init).state_dict())
+            start_from(self.model, weights_of(args.init))
         self.average.load_state_dict(self.model.state_dict())
         self.look = torch.nn.Linear(self.model.config.upscaling[-1], 3).to(args.device)
         self.pixels = []
