@@ -105,6 +105,18 @@ def test_an_engine_that_is_not_installed_says_how(package, micro_weights, monkey
         engines.create(micro_weights, engine=package)
 
 
+@pytest.mark.parametrize(('numpy', 'added'), [('1.26.4', " 'numpy<2'"), ('2.1.0', '')])
+def test_lines_to_be_typed_keep_the_numpy_that_apt_built_for(numpy, added):
+    code = (
+        f'import numpy; numpy.__version__ = {numpy!r}\n'
+        'from stt_ros import engines, errors\n'
+        "print(engines._CLASSES['onnxruntime'][2], errors.KEEP_NUMPY, sep='|')"
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    line, kept = done.stdout.rstrip('\n').split('|')
+    assert kept == added and f'onnxscript onnxruntime{added}, for' in line
+
+
 @pytest.mark.parametrize(
     ('machine', 'there', 'device', 'name', 'why'),
     [

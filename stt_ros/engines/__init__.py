@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from stt_ros.engines import choice
-from stt_ros.errors import EngineError
+from stt_ros.errors import KEEP_NUMPY, EngineError
 from stt_ros.foveation import FoveationPattern
 
 ENGINES = ('auto', 'torch', 'openvino', 'onnxruntime')
@@ -25,7 +25,8 @@ _CLASSES = {
     'openvino': ('openvino_engine', 'OpenVinoEngine', 'pip install openvino'),
     'onnxruntime': (
         'onnx_engine', 'OnnxEngine',
-        'pip install onnx onnxscript onnxruntime, for a GPU onnxruntime-gpu instead of the last',
+        f'pip install onnx onnxscript onnxruntime{KEEP_NUMPY}, for a GPU onnxruntime-gpu in place '
+        'of the third',
     ),
 }  # fmt: skip
 

@@ -13,7 +13,7 @@ import torch
 
 from stt_ros import zoo
 from stt_ros.engines.deploy import Network
-from stt_ros.errors import EngineError
+from stt_ros.errors import KEEP_NUMPY, EngineError
 
 # Of inputs, outputs and metadata. A file of another version is refused.
 VERSION = '1'
@@ -38,7 +38,7 @@ def export(weights: str, path: Path, precision: str = 'fp32') -> None:
     except ImportError as error:
         raise EngineError(
             f'exporting needs what is not installed ({error}): '
-            'pip install onnx onnxscript onnxruntime'
+            f'pip install onnx onnxscript onnxruntime{KEEP_NUMPY}'
         ) from error
     if tuple(map(int, torch.__version__.split('.')[:2])) < _TORCH:
         raise EngineError(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from stt_ros.errors import KEEP_NUMPY
 from stt_ros.frame import Frame
 from stt_ros.prompts.base import Candidate, PromptError
 from stt_ros.prompts.hub import Loader, PromptModelError
@@ -152,7 +153,8 @@ def resample(samples: np.ndarray, rate: int) -> np.ndarray:
         from scipy.signal import resample_poly
     except ImportError as error:
         raise PromptModelError(
-            f'sound at {rate} instead of {RATE} samples per second needs SciPy: pip install scipy'
+            f'sound at {rate} instead of {RATE} samples per second needs SciPy: '
+            f'pip install scipy{KEEP_NUMPY}'
         ) from error
     common = math.gcd(rate, RATE)
     return resample_poly(samples, RATE // common, rate // common).astype(np.float32)

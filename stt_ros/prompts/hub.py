@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from stt_ros.download import import_hub, one_line
-from stt_ros.errors import DownloadError, EngineError
+from stt_ros.errors import KEEP_NUMPY, DownloadError, EngineError
 from stt_ros.prompts.base import PromptError
 
-PACKAGES = "pip install 'transformers>=4.51,<6' sentencepiece protobuf scipy"
+PACKAGES = f"pip install 'transformers>=4.51,<6' sentencepiece protobuf scipy{KEEP_NUMPY}"
 WEIGHTS = ('model.safetensors', 'model-*.safetensors')
 OLD_WEIGHTS = ('pytorch_model.bin', 'pytorch_model-*.bin')
 VOCABULARIES = ('tokenizer.json', 'vocab.json', 'vocab.txt', '*.model')
