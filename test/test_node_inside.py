@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node in this process: what transitions leave behind, and an engine that fails."""
 
+import contextlib
 import gc
 import re
 import threading
@@ -14,11 +15,13 @@ from lifecycle_msgs.srv import ChangeState
 from node_here import node_here, override
 from node_process import TIMEOUT
 from rclpy.lifecycle import LifecycleNodeMixin, TransitionCallbackReturn
+from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from ros_messages import picture, raw_image
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from stt_ros.gaze.transforms import NotYetError
+from stt_ros.ros.calibration import CameraInfos
 from stt_ros.ros.waiting import Waiting
 
 PIXELS = picture()
@@ -45,6 +48,30 @@ def test_failure_to_connect_says_why(capfd):
         assert node._health()[1].startswith('cannot be activated: ')
         assert node.trigger_cleanup() == SUCCESS
         assert node._health() == (WARN, 'not configured')
+
+
+def test_a_latched_camera_info_is_heard_and_so_is_one_that_is_not(capfd):
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    for profile in (latched, qos_profile_sensor_data):
+        with node_here() as (node, executor):
+            outside = rclpy.create_node('camera', context=node.context)
+            executor.add_node(outside)
+            publisher = outside.create_publisher(CameraInfo, 'camera_info', profile)
+            k = [500.0, 0.0, 320.0, 0.0, 500.0, 240.0, 0.0, 0.0, 1.0]
+            message = CameraInfo(height=480, width=640, k=k, header=Header(frame_id='optical'))
+            publisher.publish(message)  # before anybody listens
+            infos, end, frame = CameraInfos(node), time.monotonic() + TIMEOUT, None
+            while frame is None and time.monotonic() < end:
+                with contextlib.suppress(NotYetError):
+                    frame = infos.camera()[1]
+                executor.spin_once(timeout_sec=0.05)
+                if profile is not latched:
+                    publisher.publish(message)
+            infos.close()
+            assert frame == 'optical'
+            assert 'camera_info' not in {s.topic_name.strip('/') for s in node.subscriptions}
+            outside.destroy_node()
+    assert 'incompatible' not in capfd.readouterr().err.lower()
 
 
 def test_whatever_comes_of_a_message_only_that_is_lost():

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 import numpy as np
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -22,6 +22,7 @@ from stt_ros.ros.images import ImageError, depth_in_metres
 # at 30 Hz are at most half a period apart.
 MAX_DEPTH_OFFSET = 0.02
 _NEWEST = {'depth': 2, 'reliability': ReliabilityPolicy.BEST_EFFORT}
+_KEPT = {'depth': 1, 'durability': DurabilityPolicy.TRANSIENT_LOCAL}
 
 
 class CameraInfos:
@@ -35,6 +36,8 @@ class CameraInfos:
     def need(self) -> None:
         """Subscribe, if not done yet."""
         self._topic.open()
+        if self._latest is None:
+            self._topic.open_latched()
 
     def camera(self) -> tuple[Camera, str]:
         """Return the camera and its optical frame. Raises ``NotYetError`` before there is one."""
@@ -136,23 +139,38 @@ class _Topic:
 
     def __init__(self, node, kind, topic: str, callback) -> None:
         self._node, self._kind, self._topic, self._callback = node, kind, topic, callback
-        self._subscription = None
+        self._subscriptions: list = []
         self.name = node.resolve_topic_name(topic)
 
     def open(self) -> None:
-        if self._subscription is None:
-            self._subscription = self._node.create_subscription(
-                self._kind, self._topic, self._callback, QoSProfile(**_NEWEST),
+        if not self._subscriptions:
+            self._subscribe(
+                QoSProfile(**_NEWEST),
                 qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            )  # fmt: skip
+            )
+
+    def open_latched(self) -> None:
+        """Hear what was published before, too, where a publisher keeps it.
+
+        Asked of others, that would bring a warning into their logs.
+        """
+        publishers = self._node.get_publishers_info_by_topic(self.name)
+        kept = any(p.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in publishers)
+        if kept and len(self._subscriptions) == 1:
+            self._subscribe(QoSProfile(**_KEPT))
+
+    def _subscribe(self, profile: QoSProfile, **options) -> None:
+        made = self._node.create_subscription(
+            self._kind, self._topic, self._callback, profile, **options
+        )
+        self._subscriptions.append(made)
 
     def has_publisher(self) -> bool:
         return self._node.count_publishers(self.name) > 0
 
     def close(self) -> None:
-        if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
-        self._subscription = None
+        while self._subscriptions:
+            self._node.destroy_subscription(self._subscriptions.pop())
 
 
 def camera_of(info: CameraInfo) -> Camera:
