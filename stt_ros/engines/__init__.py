@@ -97,4 +97,6 @@ def _class(engine: str) -> type:
     try:
         return getattr(import_module(f'stt_ros.engines.{module}'), name)
     except ImportError as error:
+        if error.name == 'torch':  # which all engines need, to read weights
+            cure = _CLASSES['torch'][2]
         raise EngineError(f"engine '{engine}' is not installed ({error}): {cure}") from error

@@ -161,7 +161,7 @@ class GazeTrack:
 class RecentFrames(Generic[T]):
     """The last frames, to find the one that a stamped gaze was looking at.
 
-    Half a second of a fast camera, as long as that is no more than 64 MB; 8 frames in any case.
+    64 of them, as long as that is no more than 64 MB; 8 in any case.
     """
 
     LEAST, MOST, BYTES = 8, 64, 64_000_000

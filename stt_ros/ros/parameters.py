@@ -69,17 +69,18 @@ TABLE = (
          'Where the network runs; auto takes CUDA when there is some; cuda:1 the second device.',
          DEVICES),
     Spec('precision', 'auto', CONFIGURE,
-         'Numbers of the network; auto takes bf16 where the device has it natively; int8 is for '
-         'engine openvino: faster, masks a little rougher.', PRECISIONS),
+         'Numbers of the network; auto takes bf16 where the device has it natively (fp16 on older '
+         'GPUs; onnxruntime: that of the file); int8 is for engine openvino: faster, masks a '
+         'little rougher.', PRECISIONS),
     Spec('cpu_threads', 0, CONFIGURE,
-         'Threads of the network on a CPU; 0 leaves a core to the rest of the robot.',
+         'Threads of the network on a CPU; 0: all cores but one, 4 at most.',
          low=0, high=256),
     Spec('torch_compile', False, CONFIGURE,
          'Have PyTorch compile the network: some minutes at every start, faster afterwards.'),
     Spec('scale', 0, CONFIGURE,
          'Pixels of the image, each way, that the network reads as one; 0: the default model reads '
-         'images of over 1131 pixels as if they were as small as those it was trained on, other '
-         'models all as they are. 1 is for small things in large images.',
+         'images whose longer side is over 1131 pixels as if they were as small as those it was '
+         'trained on, other models all as they are. 1 is for small things in large images.',
          (0, *SCALES)),
     Spec('image_transport', 'raw', CONFIGURE,
          'raw subscribes to the image topic, compressed to its /compressed.',
@@ -102,17 +103,19 @@ TABLE = (
     Spec('image_rectified', False, LIVE,
          'The image is rectified: P and R of camera_info describe it, instead of K and D.'),
     Spec('static_transform', '', LIVE,
-         'Where frames are that tf2 does not know: x y z qx qy qz qw frame child, metres, the pose '
-         "of child in frame; several separated by ';'. One of the two is the frame of the camera.",
+         'Where frames are, instead of what tf2 says: x y z qx qy qz qw frame child, metres, the '
+         "pose of child in frame; several separated by ';'. One of the two is the frame of the "
+         'camera.',
          check=parse_static),
     Spec('max_sync_offset', 0.5, LIVE,
          'Seconds that the stamps of a gaze and of its image may differ.', low=0.0, high=60.0),
     Spec('gaze_time_offset', 0.0, LIVE,
-         'Seconds added to the stamps of the gaze topic, for a tracker whose clock is not the '
+         'Seconds added to the stamps of the gaze topics, for a tracker whose clock is not the '
          "camera's; stt_ros estimate-offset finds it.", low=-1e10, high=1e10),
     Spec('gaze_confidence', '', CONFIGURE,
          'Where the confidence of each gaze sample is: empty: there is none; z: in the z of the '
-         'gaze message; else the name of a std_msgs/Float32 topic whose latest value counts.'),
+         'gaze message (of pixels and normalized ones); else the name of a std_msgs/Float32 topic '
+         'whose latest value counts.'),
     Spec('min_confidence', 0.6, LIVE,
          'Samples of less confidence are taken for closed eyes.', low=0.0, high=1.0),
     Spec('blink_hold', 0.4, LIVE,
@@ -175,7 +178,8 @@ TABLE = (
     Spec('local_files_only', False, CONFIGURE,
          'Never download a model of a prompt: what is not on this machine is an error.'),
     Spec('everything_points', 16, LIVE,
-         'Gazes per side of the grid of an EVERYTHING prompt: 16 are 256 gazes.', low=1, high=64),
+         'Gazes per side of the grid of an EVERYTHING prompt that stands alone: 16 are 256 gazes.',
+         low=1, high=64),
     Spec('everything_budget', 0.0, LIVE,
          'Seconds that an EVERYTHING prompt may look; 0: until all is seen.', low=0.0, high=3600.0),
     Spec('everything_crop_layers', 0, LIVE,
