@@ -16,7 +16,7 @@ from stt_ros.model import ModelConfig, SegmentThisThing
 
 CONFIGS = {
     'stt-s': ModelConfig(
-        6, 192, 3, decoder_width=128, decoder_mlp=512, pixel_channels=16, calibration=9,
+        10, 192, 3, decoder_width=128, decoder_mlp=512, pixel_channels=16, calibration=9,
         pattern=FoveationPattern.of_default_model(),
     ),
     'stt-b': ModelConfig(12, 768, 12),

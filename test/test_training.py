@@ -234,6 +234,17 @@ def test_a_tiny_network_learns_a_tiny_task():
     assert parts['best_iou'] > 0.8
 
 
+def test_a_calibration_is_of_what_the_network_says_without_one():
+    torch.manual_seed(0)
+    model = SegmentThisThing(ModelConfig(1, 32, 2, decoder_width=32, decoder_mlp=64, calibration=5))
+    groups = [([small_picture()], 1.0)]
+    with torch.inference_mode():
+        before, _ = calibrate.collect(model.eval(), groups, 3)
+        calibrate.calibrate(model, before, before**2)
+        after, _ = calibrate.collect(model, groups, 3)
+    np.testing.assert_array_equal(after, before)
+
+
 def test_a_calibration_rises_and_tells_the_truth_on_average():
     rng = np.random.default_rng(0)
     said = rng.uniform(0, 1, 4000)
