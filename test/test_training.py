@@ -92,7 +92,7 @@ def test_a_fresh_network_lets_appearance_reach_its_pixel_features():
     y = colours.reshape(len(x), 3)
     x = torch.cat([x, torch.ones(len(x), 1)], 1)
     told = x @ torch.linalg.lstsq(x, y).solution
-    assert 1 - (told - y).var() / y.var() > 0.2
+    assert 1 - (told - y).var() / y.var() > 0.15  # .08 with the usual initialisation
 
 
 def test_a_network_grown_deeper_says_at_first_what_the_smaller_one_said():
