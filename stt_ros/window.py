@@ -7,6 +7,7 @@ import os
 
 import numpy as np
 
+from stt_ros.errors import KEEP_NUMPY
 from stt_ros.segmenter import Hypothesis, Segmentation, Segmenter
 from stt_ros.visualize import overlay
 
@@ -94,7 +95,7 @@ def open_figure(title: str, size: tuple[int, int], show_all: bool):
         reason = '' if figure.canvas.required_interactive_framework else plt.get_backend()
     except ModuleNotFoundError as error:
         raise WindowError(
-            f'the window needs matplotlib ({error}): pip install matplotlib; '
+            f'the window needs matplotlib ({error}): pip install matplotlib{KEEP_NUMPY}; '
             '`stt_ros segment` needs none'
         ) from error
     except (ImportError, ValueError) as error:  # what MPLBACKEND asks for

@@ -105,6 +105,8 @@ def test_a_network_grown_deeper_says_at_first_what_the_smaller_one_said():
     torch.testing.assert_close(after, before)
     logits, ious = large(tokens, valid)
     (logits.square().mean() + ious.sum()).backward()
+    with pytest.raises(ValueError, match='5 encoder blocks do not fit into a network of 2'):
+        start_from(small, large.state_dict())
     for block in large.image_encoder.blocks:  # what adds nothing learns all the same
         assert block.mlp.fc.weight.grad.any() and block.attn.out_proj.weight.grad.any()
 

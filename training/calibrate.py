@@ -34,7 +34,7 @@ def collect(model, groups, count: int, seed: int = 0) -> tuple[np.ndarray, np.nd
     said, true = [], []
     while len(said) < count:
         scene = scenes.real_scene(rng, bank, 3)
-        for target in scene.targets:
+        for target in scene.targets + scene.parts:
             found, predicted = evaluate.segment(model, scene.image, scenes.gaze(rng, target))
             said.append(predicted)
             true.append([masks.iou(mask, target > 127) for mask in found])

@@ -48,10 +48,10 @@ Training data:
   pictures, and cut-outs from elsewhere, none of them redistributed here, pasted over drawn or
   photographed ground: 336 photographs of single things, the stamps of Tux Paint (animals, plants,
   food, tools, vehicles ...; Debian's `tuxpaint-stamps-default`, GPL-2, Bill Kendrick and
-  contributors); but in the last stage about 2000 renderings of 700 models (furniture, household,
-  vehicles, people ...) of Debian's `sweethome3d-furniture` (CC0 and CC BY 3.0: Andrew Kator and
-  Jennifer Legaz, Reallusion, Scopia Visual Interfaces Systems, BlendSwap contributors); 1605
-  pictures of the Open Clip Art Library (Debian's `openclipart-png`, public domain);
+  contributors); except in the last stage, about 2000 renderings of 700 models (furniture,
+  household, vehicles, people ...) of Debian's `sweethome3d-furniture` (CC0 and CC BY 3.0: Andrew
+  Kator and Jennifer Legaz, Reallusion, Scopia Visual Interfaces Systems, BlendSwap contributors);
+  1605 pictures of the Open Clip Art Library (Debian's `openclipart-png`, public domain);
 * picture-book scenes: few drawn things of one surface each on a plain ground.
 
 ## How good

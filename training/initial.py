@@ -57,9 +57,12 @@ def start_from(model: SegmentThisThing, state: dict[str, torch.Tensor]):
 
     The further blocks are copies of the ones before them, with the last layer of each branch at
     zero: at first they add nothing, and the larger network says what the smaller one said.
+    Raises ``ValueError`` for weights of more blocks than the network has, or of none.
     """
-    old = 1 + max(int(name.split('.')[2]) for name in state if name.startswith(BLOCKS))
+    old = 1 + max((int(n.split('.')[2]) for n in state if n.startswith(BLOCKS)), default=-1)
     new = model.config.depth
+    if not 0 < old <= new:
+        raise ValueError(f'{old} encoder blocks do not fit into a network of {new}')
     sources = [i * old // new for i in range(new)]
     grown = {name: value for name, value in state.items() if not name.startswith(BLOCKS)}
     for place, source in enumerate(sources):

@@ -22,7 +22,12 @@ from stt_ros.ros.images import ImageError, depth_in_metres
 # at 30 Hz are at most half a period apart.
 MAX_DEPTH_OFFSET = 0.02
 _NEWEST = {'depth': 2, 'reliability': ReliabilityPolicy.BEST_EFFORT}
-_KEPT = {'depth': 1, 'durability': DurabilityPolicy.TRANSIENT_LOCAL}
+_KEPT = {
+    'depth': 1,
+    'durability': DurabilityPolicy.TRANSIENT_LOCAL,
+    'reliability': ReliabilityPolicy.RELIABLE,
+}
+_OFFERED = ('durability', 'reliability')
 
 
 class CameraInfos:
@@ -140,24 +145,27 @@ class _Topic:
     def __init__(self, node, kind, topic: str, callback) -> None:
         self._node, self._kind, self._topic, self._callback = node, kind, topic, callback
         self._subscriptions: list = []
+        self._lock = threading.Lock()  # the executor opens it, and the worker
         self.name = node.resolve_topic_name(topic)
 
     def open(self) -> None:
-        if not self._subscriptions:
-            self._subscribe(
-                QoSProfile(**_NEWEST),
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            )
+        with self._lock:
+            if not self._subscriptions:
+                self._subscribe(
+                    QoSProfile(**_NEWEST),
+                    qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+                )
 
     def open_latched(self) -> None:
-        """Hear what was published before, too, where a publisher keeps it.
+        """Hear what was published before, too, where all publishers keep it.
 
         Asked of others, that would bring a warning into their logs.
         """
-        publishers = self._node.get_publishers_info_by_topic(self.name)
-        kept = any(p.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in publishers)
-        if kept and len(self._subscriptions) == 1:
-            self._subscribe(QoSProfile(**_KEPT))
+        offered = [p.qos_profile for p in self._node.get_publishers_info_by_topic(self.name)]
+        kept = [all(getattr(qos, name) == _KEPT[name] for name in _OFFERED) for qos in offered]
+        with self._lock:
+            if kept and all(kept) and len(self._subscriptions) == 1:
+                self._subscribe(QoSProfile(**_KEPT))
 
     def _subscribe(self, profile: QoSProfile, **options) -> None:
         made = self._node.create_subscription(
@@ -169,8 +177,9 @@ class _Topic:
         return self._node.count_publishers(self.name) > 0
 
     def close(self) -> None:
-        while self._subscriptions:
-            self._node.destroy_subscription(self._subscriptions.pop())
+        with self._lock:
+            while self._subscriptions:
+                self._node.destroy_subscription(self._subscriptions.pop())
 
 
 def camera_of(info: CameraInfo) -> Camera:
