@@ -105,6 +105,18 @@ def test_an_engine_that_is_not_installed_says_how(package, micro_weights, monkey
         engines.create(micro_weights, engine=package)
 
 
+@has_onnx
+def test_an_engine_without_pytorch_asks_for_that():
+    code = (
+        'import sys\n'
+        'from stt_ros import engines\n'
+        "sys.modules['torch'] = None\n"
+        "engines.create('default', engine='onnxruntime')"
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert re.search("'onnxruntime' is not installed.*pip install torch", done.stderr)
+
+
 @pytest.mark.parametrize(('numpy', 'added'), [('1.26.4', " 'numpy<2'"), ('2.1.0', '')])
 def test_lines_to_be_typed_keep_the_numpy_that_apt_built_for(numpy, added):
     code = (

@@ -150,8 +150,16 @@ def test_low_precision_on_the_demo_clip(name):
 def test_low_precision_of_the_masks(name):
     for ious, _, same in compared(name):
         assert same[ious.argmax()] >= 0.99
-    others = np.sort([same for _, _, same in compared(name)], axis=None)
-    assert others[0] >= 0.9 and others[1] >= 0.97  # one of 45, which the network ranks last
+
+
+missed = pytest.mark.xfail(reason='one of 45, which the network ranks last, agrees by .923')
+
+
+@pytest.mark.parametrize(
+    'name', ['torch', pytest.param('openvino', marks=[has_openvino, missed])]
+)
+def test_low_precision_of_all_hypotheses(name):
+    assert min(min(same) for _, _, same in compared(name)) >= 0.97
 
 
 @has_openvino

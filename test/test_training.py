@@ -75,7 +75,12 @@ def test_ring_keeps_records_and_batches_hold_only_tokens_inside(tmp_path):
 
 
 def test_a_fresh_network_lets_appearance_reach_its_pixel_features():
-    torch.manual_seed(0)
+    assert np.mean([told_of_colours(seed) for seed in range(4)]) > 0.2
+
+
+def told_of_colours(seed):
+    """Return how much of the colours a linear readout of a fresh network's features tells."""
+    torch.manual_seed(seed)
     model = zoo.build(zoo.DEFAULT)
     initialise(model)
     features = []
@@ -92,7 +97,7 @@ def test_a_fresh_network_lets_appearance_reach_its_pixel_features():
     y = colours.reshape(len(x), 3)
     x = torch.cat([x, torch.ones(len(x), 1)], 1)
     told = x @ torch.linalg.lstsq(x, y).solution
-    assert 1 - (told - y).var() / y.var() > 0.15  # .08 with the usual initialisation
+    return float(1 - (told - y).var() / y.var())
 
 
 def test_a_network_grown_deeper_says_at_first_what_the_smaller_one_said():

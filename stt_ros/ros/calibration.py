@@ -22,12 +22,10 @@ from stt_ros.ros.images import ImageError, depth_in_metres
 # at 30 Hz are at most half a period apart.
 MAX_DEPTH_OFFSET = 0.02
 _NEWEST = {'depth': 2, 'reliability': ReliabilityPolicy.BEST_EFFORT}
-_KEPT = {
-    'depth': 1,
+_LATCHED = {
     'durability': DurabilityPolicy.TRANSIENT_LOCAL,
     'reliability': ReliabilityPolicy.RELIABLE,
 }
-_OFFERED = ('durability', 'reliability')
 
 
 class CameraInfos:
@@ -162,10 +160,13 @@ class _Topic:
         Asked of others, that would bring a warning into their logs.
         """
         offered = [p.qos_profile for p in self._node.get_publishers_info_by_topic(self.name)]
-        kept = [all(getattr(qos, name) == _KEPT[name] for name in _OFFERED) for qos in offered]
+        kept = [
+            {'durability': qos.durability, 'reliability': qos.reliability} == _LATCHED
+            for qos in offered
+        ]
         with self._lock:
             if kept and all(kept) and len(self._subscriptions) == 1:
-                self._subscribe(QoSProfile(**_KEPT))
+                self._subscribe(QoSProfile(depth=1, **_LATCHED))
 
     def _subscribe(self, profile: QoSProfile, **options) -> None:
         made = self._node.create_subscription(
